@@ -1,0 +1,65 @@
+# Needs git, make and a Python >= 3.11 (PYTHON=/path/to/python3.12 chooses one). Everything else is installed into
+# .venv from requirements/dev.txt, every file checked against its hash. Run `make` to see what there is.
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run check lint types floors test coverage lock clean
+.NOTPARALLEL:
+
+# What a user's shell may hold and the gate should not depend on.
+unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
+
+PYTHON ?=
+BIN := .venv/bin
+LOCKED := .venv/.locked-installed
+READY := .venv/.project-installed
+
+help: ## this list
+	@echo "make TARGET, where TARGET is one of"
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
+
+setup: $(READY) ## .venv with the locked tools and the project, editable; instant when nothing changed
+
+run: $(READY) ## the example: orders in flight across a deploy, each finishing on the code it started with
+	$(BIN)/python scripts/run_orders.py
+
+check: lint types floors test ## the gate: ruff, mypy strict, the floors of imports, the tests with warnings as errors
+
+lint: $(READY) ## ruff: rules and formatting
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: $(READY) ## mypy, strict
+	$(BIN)/mypy
+
+floors: $(READY) ## import-linter: imports point down only
+	$(BIN)/lint-imports
+
+test: $(READY) ## the tests; choose with ARGS, as in: make test ARGS="-k lease -x"
+	$(BIN)/python -m pytest $(ARGS)
+
+coverage: $(READY) ## the tests with branch coverage, the children's included
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest $(ARGS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+lock: ## requirements/dev.txt and the example's locks anew; to move versions: make lock ARGS=--upgrade
+	scripts/lock.sh $(ARGS)
+
+clean: ## remove .venv, caches and what was built
+	rm -rf .venv build dist htmlcov .coverage .coverage.* .hypothesis
+	rm -rf .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find runner envs scripts tests -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+
+# The environment starts from nothing whenever the lock moves, so it never holds what the lock does not name.
+$(LOCKED): requirements/dev.txt
+	@python=$$(PYTHON="$(PYTHON)" scripts/find_python.sh) && \
+	echo "setup: .venv with $$($$python --version), $$(grep -c == $<) locked packages (a minute at first)" && \
+	$$python -m venv --clear .venv && \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+$(READY): $(LOCKED) pyproject.toml
+	@echo "setup: the project itself, editable"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@

@@ -1,0 +1,89 @@
+"""Code versions: what they are, where they are stored, and how one becomes an environment on disk.
+
+    version = capture("path/to/project")
+    store = open_store("file:///var/lib/hwe/artifacts")
+    store.put(version)
+    with EnvCache("/var/cache/hwe", store).lease(version.hash) as environment:
+        subprocess.run([environment.python, "-m", "orders"])
+
+Every error is an EnvsError.
+"""
+
+from envs.cache import EnvCache, Lease
+from envs.capture import CodeVersion, capture
+from envs.errors import (
+    AmbiguousHash,
+    ArtifactCorrupt,
+    CacheUnusable,
+    CaseCollision,
+    CodeVersionNotFound,
+    EnvironmentBroken,
+    EnvironmentBuildFailed,
+    EnvsError,
+    HashInvalid,
+    ProjectError,
+    ProjectNotFound,
+    ProjectSettingsInvalid,
+    ProjectTooLarge,
+    PythonNotFound,
+    PythonUnsupported,
+    StoreError,
+    StoreNotSupported,
+    StoreUnusable,
+    SymlinkEscapes,
+    SymlinkToDirectory,
+    UnlockedRequirements,
+    UnreadableFile,
+    UnsupportedFile,
+    UnusableName,
+)
+from envs.interpreters import Interpreter, find_interpreter, find_interpreters
+from envs.manifest import FileEntry, Lock, Manifest
+from envs.materialize import Environment
+from envs.settings import ProjectSettings, read_project_settings
+from envs.stores import ArtifactStore, DirectoryStore, Storable, StoredArtifact, open_store
+
+__all__ = [
+    "AmbiguousHash",
+    "ArtifactCorrupt",
+    "ArtifactStore",
+    "CacheUnusable",
+    "CaseCollision",
+    "CodeVersion",
+    "CodeVersionNotFound",
+    "DirectoryStore",
+    "EnvCache",
+    "Environment",
+    "EnvironmentBroken",
+    "EnvironmentBuildFailed",
+    "EnvsError",
+    "FileEntry",
+    "HashInvalid",
+    "Interpreter",
+    "Lease",
+    "Lock",
+    "Manifest",
+    "ProjectError",
+    "ProjectNotFound",
+    "ProjectSettings",
+    "ProjectSettingsInvalid",
+    "ProjectTooLarge",
+    "PythonNotFound",
+    "PythonUnsupported",
+    "Storable",
+    "StoreError",
+    "StoreNotSupported",
+    "StoreUnusable",
+    "StoredArtifact",
+    "SymlinkEscapes",
+    "SymlinkToDirectory",
+    "UnlockedRequirements",
+    "UnreadableFile",
+    "UnsupportedFile",
+    "UnusableName",
+    "capture",
+    "find_interpreter",
+    "find_interpreters",
+    "open_store",
+    "read_project_settings",
+]

@@ -1,0 +1,213 @@
+"""The environments of this machine, and who is using them.
+
+<cache>/versions/<hash>/         environments; finished when the marker is in it
+<cache>/layers/<key>/            dependency layers
+    <cache>/leases/<hash>.lock       held shared by who runs in an environment, exclusively by who removes it
+<cache>/locks/                   held by who builds
+<cache>/trash/                   renamed away before it is removed, so that a half removed one is never found
+<cache>/logs/                    what the tools said
+"""
+
+import contextlib
+import os
+import shutil
+import stat
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from types import TracebackType
+
+from envs.errors import CacheUnusable, EnvironmentBroken, explain_os_error
+from envs.locks import exclusive, exclusive_now, take_shared
+from envs.manifest import check_hash, is_sha256
+from envs.materialize import Environment, materialize, read_environment
+from envs.stores import ArtifactStore
+
+Progress = Callable[[str, str], None]
+
+
+class Lease:
+    """The right to run in one environment: as long as it lasts, nobody removes or rebuilds it.
+
+    Held by the kernel for this process, and dropped by it however the process ends. May be entered in one
+    thread and left in another. A lease that is never left lasts as long as the process: forgetting one must
+    not pull the environment away under those who run in it.
+    """
+
+    def __init__(self, cache: "EnvCache", code_version_hash: str) -> None:
+        self._cache = cache
+        self._hash = code_version_hash
+        self._guard = threading.Lock()
+        self._descriptor: int | None = None
+        self.environment: Environment | None = None
+
+    def __enter__(self) -> Environment:
+        if self._descriptor is not None:
+            raise RuntimeError("a lease is entered once; ask the cache for another one")
+        self._descriptor, self.environment = self._cache._acquire(self._hash)  # noqa: SLF001  # two halves of one protocol
+        return self.environment
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None = None,
+        error: BaseException | None = None,
+        trace: TracebackType | None = None,
+    ) -> None:
+        self.release()
+
+    def release(self) -> None:
+        """Give it back; again is no harm."""
+        with self._guard:
+            descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+class EnvCache:
+    """Environments of code versions, built on first use and kept.
+
+    `root` is made when it is missing, for this user alone. `store`: where artifacts come from; None: only
+    what is built already. `on_progress(hash, phase)` is called in the building thread with fetch, verify,
+    layer, venv, compile, done. Raises CacheUnusable.
+    """
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        store: ArtifactStore | None = None,
+        *,
+        on_progress: Progress | None = None,
+    ) -> None:
+        self.root = _usable_root(os.path.abspath(os.path.expanduser(os.fspath(root))))
+        self.store = store
+        self._on_progress = on_progress
+
+    def lease(self, code_version_hash: str) -> Lease:
+        """A lease to be entered: `with cache.lease(hash) as environment`. Raises HashInvalid.
+
+        Entering builds the environment when it is not there, or waits for whoever is building it. It raises
+        CodeVersionNotFound, ArtifactCorrupt, PythonNotFound, EnvironmentBuildFailed, EnvironmentBroken,
+        CacheUnusable and StoreUnusable.
+        """
+        return Lease(self, check_hash(code_version_hash))
+
+    def is_ready(self, code_version_hash: str) -> bool:
+        """Whether a lease would be had without building."""
+        return read_environment(self._path(check_hash(code_version_hash)), code_version_hash) is not None
+
+    def hashes(self) -> Iterator[str]:
+        """The code versions whose environments are finished."""
+        try:
+            names = sorted(os.listdir(os.path.join(self.root, "versions")))
+        except FileNotFoundError:
+            return iter(())
+        return iter([name for name in names if is_sha256(name) and self.is_ready(name)])
+
+    def _path(self, code_version_hash: str) -> str:
+        return os.path.join(self.root, "versions", code_version_hash)
+
+    def _acquire(self, code_version_hash: str) -> tuple[int, Environment]:
+        root = self._path(code_version_hash)
+        lease_path = os.path.join(self.root, "leases", f"{code_version_hash}.lock")
+        with self._os_errors():
+            while True:
+                descriptor = self._take_lease(lease_path)
+                try:
+                    environment = read_environment(root, code_version_hash)
+                    if environment and not environment.missing_part():
+                        return descriptor, environment
+                except BaseException:
+                    os.close(descriptor)
+                    raise
+                os.close(descriptor)
+                # Between the end of the build and the next lock it may be removed again: then all of it once
+                # more.
+                self._build(code_version_hash, root, lease_path)
+
+    def _take_lease(self, lease_path: str) -> int:
+        try:
+            return take_shared(lease_path)
+        except FileNotFoundError:
+            for name in ("versions", "leases", "locks", "trash", "logs"):
+                os.makedirs(os.path.join(self.root, name), mode=0o700, exist_ok=True)
+            return take_shared(lease_path)
+
+    def _build(self, code_version_hash: str, root: str, lease_path: str) -> None:
+        with exclusive(
+            os.path.join(self.root, "locks", f"version-{code_version_hash}.lock")
+        ) as lock_descriptor:
+            environment = read_environment(root, code_version_hash)
+            if environment:
+                missing = environment.missing_part()
+                if not missing:
+                    return
+                with exclusive_now(lease_path) as alone:
+                    if not alone:
+                        raise EnvironmentBroken(code_version_hash, missing)
+                    self._discard(root)
+            elif os.path.lexists(root):  # a killed build
+                self._discard(root)
+            self._empty_trash()
+            try:
+                materialize(
+                    self.root,
+                    root,
+                    code_version_hash,
+                    self.store,
+                    lock_descriptor,
+                    lambda phase: self._report(code_version_hash, phase),
+                )
+            except BaseException:
+                # Nobody runs in one without a marker; one with it is finished, whatever went wrong
+                # afterwards.
+                if read_environment(root, code_version_hash) is None:
+                    self._discard(root)
+                    self._empty_trash()
+                raise
+
+    def _report(self, code_version_hash: str, phase: str) -> None:
+        if self._on_progress:
+            self._on_progress(code_version_hash, phase)
+
+    def _discard(self, root: str) -> None:
+        """In one step out of sight; `_empty_trash` does the slow part."""
+        with contextlib.suppress(FileNotFoundError):
+            os.rename(root, os.path.join(self.root, "trash", uuid.uuid4().hex))
+
+    def _empty_trash(self) -> None:
+        trash = os.path.join(self.root, "trash")
+        with contextlib.suppress(OSError):
+            for name in os.listdir(trash):
+                shutil.rmtree(os.path.join(trash, name), ignore_errors=True)
+
+    @contextlib.contextmanager
+    def _os_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise CacheUnusable(self.root, explain_os_error(error)) from error
+
+
+def _usable_root(path: str) -> str:
+    """The real path of the cache, made if missing. Code runs from it: nobody else may own or write it."""
+    if "\n" in path:
+        raise CacheUnusable(
+            repr(path), "a path with a line break in it cannot be on sys.path; choose another place"
+        )
+    try:
+        os.makedirs(path, mode=0o700, exist_ok=True)
+        status = os.stat(path)
+    except FileExistsError:
+        raise CacheUnusable(path, "is not a directory; choose another place") from None
+    except OSError as error:
+        raise CacheUnusable(path, explain_os_error(error)) from error
+    user = os.geteuid()
+    if status.st_uid != user and (user != 0 or os.path.islink(path)):
+        raise CacheUnusable(
+            path, f"belongs to another user ({status.st_uid}); choose a directory of your own"
+        )
+    if status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:
+        raise CacheUnusable(path, f"can be written by everybody; run: chmod o-w {path}")
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise CacheUnusable(path, "is not writable for this user; make it so, or choose another place")
+    return os.path.realpath(path)

@@ -1,0 +1,245 @@
+"""What can go wrong between a project directory and an environment, and whose fault it is.
+
+Every message is one line that ends with what to do next; the same facts are in the fields.
+"""
+
+from collections.abc import Iterable
+from typing import Any, ClassVar, Literal
+
+Fault = Literal["project", "machine", "store", "ours"]
+
+
+class EnvsError(Exception):
+    """The root of all errors of this package.
+
+    `fault` says who can do something about it: the author of the project, whoever runs this machine, whoever
+    keeps the artifact store, or we.
+    """
+
+    fault: ClassVar[Fault] = "ours"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Subclasses take fields, not the message: the default would call __init__ with the wrong arguments.
+        return _restore, (type(self), self.args, dict(self.__dict__))
+
+
+def _restore(kind: type[EnvsError], args: tuple[Any, ...], fields: dict[str, Any]) -> EnvsError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(fields)
+    return error
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+# ── the project ──
+
+
+class ProjectError(EnvsError):
+    """The project has to be changed."""
+
+    fault = "project"
+
+
+class ProjectNotFound(ProjectError):
+    def __init__(self, path: str) -> None:
+        self.path = path
+        super().__init__(f"{path} is not a directory: give the directory that holds the project's code")
+
+
+class ProjectSettingsInvalid(ProjectError):
+    def __init__(self, path: str, problem: str) -> None:
+        self.path, self.problem = path, problem
+        super().__init__(_one_line(f"{path}: {problem}"))
+
+
+class UnlockedRequirements(ProjectError):
+    """The project needs packages, but nothing says exactly which files."""
+
+    def __init__(self, path: str, problem: str, command: str) -> None:
+        self.path, self.problem, self.command = path, problem, command
+        super().__init__(_one_line(f"{path}: {problem}; lock it with: {command}"))
+
+
+class SymlinkEscapes(ProjectError):
+    def __init__(self, path: str, target: str, problem: str = "points outside the project") -> None:
+        self.path, self.target = path, target
+        super().__init__(
+            f"{path} is a symbolic link to {target}, which {problem}: replace it by a copy, or exclude it "
+            f"under [tool.hwe] exclude"
+        )
+
+
+class SymlinkToDirectory(ProjectError):
+    def __init__(self, path: str, target: str) -> None:
+        self.path, self.target = path, target
+        super().__init__(
+            f"{path} is a symbolic link to the directory {target}: replace it by a copy, or exclude it under "
+            f"[tool.hwe] exclude"
+        )
+
+
+class CaseCollision(ProjectError):
+    """Two names that are one on a file system that ignores case or Unicode form."""
+
+    def __init__(self, first: str, second: str) -> None:
+        self.first, self.second = first, second
+        super().__init__(
+            f"{first} and {second} differ only by case or Unicode form, and are one file on some machines: "
+            f"rename one of them"
+        )
+
+
+class UnusableName(ProjectError):
+    def __init__(self, path: str, problem: str) -> None:
+        self.path, self.problem = path, problem
+        super().__init__(f"{path!a} {problem}: rename it, or exclude it under [tool.hwe] exclude")
+
+
+class UnreadableFile(ProjectError):
+    def __init__(self, path: str, reason: str) -> None:
+        self.path, self.reason = path, reason
+        super().__init__(
+            f"{path} cannot be read ({reason}): make it readable, or exclude it under [tool.hwe] exclude"
+        )
+
+
+class UnsupportedFile(ProjectError):
+    def __init__(self, path: str, kind: str) -> None:
+        self.path, self.kind = path, kind
+        super().__init__(f"{path} is a {kind}, not a file: remove it, or exclude it under [tool.hwe] exclude")
+
+
+class ProjectTooLarge(ProjectError):
+    def __init__(self, path: str, problem: str) -> None:
+        self.path, self.problem = path, problem
+        super().__init__(f"{path} {problem}: exclude what is not code under [tool.hwe] exclude")
+
+
+class PythonUnsupported(ProjectError):
+    def __init__(self, wanted: str, supported: str) -> None:
+        self.wanted = wanted
+        super().__init__(f"Python {wanted} is not supported: give one of {supported} under [tool.hwe] python")
+
+
+# ── the machine ──
+
+
+class PythonNotFound(EnvsError):
+    """`found`: the versions that are there."""
+
+    fault = "machine"
+
+    def __init__(self, wanted: str, found: Iterable[str]) -> None:
+        self.wanted, self.found = wanted, tuple(found)
+        have = ", ".join(self.found) or "none"
+        super().__init__(
+            f"CPython {wanted} is not on this machine (found: {have}): install it with "
+            f"`uv python install {wanted}` or `pyenv install {wanted}`"
+        )
+
+
+class CacheUnusable(EnvsError):
+    fault = "machine"
+
+    def __init__(self, path: str, problem: str) -> None:
+        self.path, self.problem = path, problem
+        super().__init__(_one_line(f"environment cache {path}: {problem}"))
+
+
+class EnvironmentBroken(EnvsError):
+    """What an environment stands on (its interpreter, its layer) is gone while somebody runs in it."""
+
+    fault = "machine"
+
+    def __init__(self, code_version_hash: str, missing: str) -> None:
+        self.code_version_hash, self.missing = code_version_hash, missing
+        super().__init__(
+            f"environment {code_version_hash} needs {missing}, which is gone, and is in use, "
+            f"so it is not rebuilt: put that back, or try again when nothing runs in it"
+        )
+
+
+class EnvironmentBuildFailed(EnvsError):
+    """`log_tail`: the last meaningful lines of the tool that failed. `log_path`: all of it, or None."""
+
+    fault = "project"
+
+    def __init__(self, what: str, log_tail: str, log_path: str | None) -> None:
+        self.what, self.log_tail, self.log_path = what, _one_line(log_tail), log_path
+        where = f"; all of it is in {log_path}" if log_path else ""
+        super().__init__(f"{what} failed: {self.log_tail or 'it said nothing'}{where}")
+
+
+# ── the store ──
+
+
+class StoreError(EnvsError):
+    fault = "store"
+
+
+class HashInvalid(StoreError):
+    """Not a code_version_hash, or too short a part of one."""
+
+    def __init__(
+        self, text: str, problem: str = "is not a code version hash of 64 hexadecimal digits"
+    ) -> None:
+        self.text = text
+        super().__init__(f"{text!a} {problem}: `hwe capture` prints the hash of a project")
+
+
+class CodeVersionNotFound(StoreError):
+    """Nobody stored this code version; `location` is where it was looked for."""
+
+    def __init__(self, code_version_hash: str, location: str) -> None:
+        self.code_version_hash, self.location = code_version_hash, location
+        super().__init__(
+            f"code version {code_version_hash} is not in {location}: "
+            f"capture and put it from a checkout of that code"
+        )
+
+
+class AmbiguousHash(StoreError):
+    def __init__(self, prefix: str, matches: Iterable[str]) -> None:
+        self.prefix, self.matches = prefix, tuple(matches)
+        shown = ", ".join(match[: len(prefix) + 8] for match in self.matches[:5])
+        super().__init__(f"{prefix} fits {len(self.matches)} code versions ({shown}): give more digits")
+
+
+class ArtifactCorrupt(StoreError):
+    def __init__(self, artifact_id: str, problem: str) -> None:
+        self.artifact_id, self.problem = artifact_id, problem
+        super().__init__(
+            _one_line(
+                f"artifact {artifact_id} is not what was stored ({problem}): nothing of it was used; "
+                f"put the code version again from a checkout to repair it"
+            )
+        )
+
+
+class StoreUnusable(StoreError):
+    def __init__(self, location: str, problem: str) -> None:
+        self.location, self.problem = location, problem
+        super().__init__(_one_line(f"artifact store {location}: {problem}"))
+
+
+class StoreNotSupported(EnvsError):
+    fault = "machine"
+
+    def __init__(self, location: str, scheme: str) -> None:
+        self.location, self.scheme = location, scheme
+        super().__init__(
+            f"artifact store {location}: this build has no {scheme}:// store; use file:///absolute/path"
+        )
+
+
+def explain_os_error(error: OSError) -> str:
+    """The problem and what to do about it, in a few words, for a message about a cache or a store."""
+    import errno
+
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "no space left on its disk; free some, or move it to a larger one, and try again"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"{error.strerror}: {error.filename}; make it writable for this user, or choose another place"
+    return f"{error.strerror or error}: {error.filename}; see to that, and try again"

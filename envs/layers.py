@@ -1,0 +1,170 @@
+"""Dependency layers: one installed lock, shared by all code versions that have it.
+
+    <cache>/layers/<key>/    a virtual environment; finished when `.hwe-layer.json` is in it
+
+Built in place, since a virtual environment holds its own path, and under a lock. The key covers the lock's
+text and the interpreter's build, so a layer never changes once it is finished.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+
+from envs.errors import CacheUnusable, EnvironmentBuildFailed
+from envs.interpreters import Interpreter
+from envs.locks import exclusive
+from envs.manifest import Lock, canonical_json
+from envs.virtual_environment import create_virtual_environment
+
+MARKER = ".hwe-layer.json"
+LOCK_COPY = "hwe-requirements.txt"
+
+# The last lines of uv's output hold the cause; more would not be read in one line.
+TAIL_LINES = 4
+
+# Below this nothing can be installed, so a failure beside it needs no other explanation.
+FULL_BYTES = 1024**2
+
+# They would point uv or the interpreter under it at something else than the layer.
+_MISLEADING = (
+    "VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "UV_SYSTEM_PYTHON",
+    "UV_PYTHON",    "UV_PROJECT_ENVIRONMENT", "UV_TARGET", "UV_PREFIX", "UV_CONSTRAINT", "UV_OVERRIDE", "UV_NO_VERIFY_HASHES",
+    "UV_PYTHON_PREFERENCE", "UV_BREAK_SYSTEM_PACKAGES",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """`root`: the virtual environment. `site_packages`: where its packages are."""
+
+    root: str
+    site_packages: str
+
+
+def layer_key(lock: Lock, interpreter: Interpreter) -> str:
+    key = {"interpreter": interpreter.fingerprint, "lock": lock.sha256, "platform": sys.platform}
+    return hashlib.sha256(canonical_json(key)).hexdigest()
+
+
+def provide_layer(cache_root: str, lock: Lock, lock_text: str, interpreter: Interpreter) -> Layer:
+    """The finished layer of this lock, built when it is not there.
+
+    Any number of processes may ask at once; one builds. Raises EnvironmentBuildFailed, CacheUnusable,
+    OSError; a failed build leaves nothing but its log.
+    """
+    key = layer_key(lock, interpreter)
+    root = os.path.join(cache_root, "layers", key)
+    if layer := _finished(root):
+        return layer
+    for folder in ("layers", "locks", "logs"):
+        os.makedirs(os.path.join(cache_root, folder), mode=0o700, exist_ok=True)
+    with exclusive(os.path.join(cache_root, "locks", f"layer-{key}.lock")) as lock_descriptor:
+        if layer := _finished(root):
+            return layer
+        try:
+            return _build(cache_root, root, key, lock_text, interpreter, lock_descriptor)
+        except BaseException:
+            shutil.rmtree(root, ignore_errors=True)
+            raise
+
+
+def _finished(root: str) -> Layer | None:
+    try:
+        with open(os.path.join(root, MARKER), "rb") as file:
+            marker = json.load(file)
+        return Layer(root, os.path.join(root, marker["site_packages"]))
+    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _build(
+    cache_root: str, root: str, key: str, lock_text: str, interpreter: Interpreter, lock_descriptor: int
+) -> Layer:
+    if os.path.lexists(root):  # a killed build
+        shutil.rmtree(root)
+    os.mkdir(root, 0o755)
+    site_packages = create_virtual_environment(root, interpreter, os.path.join(cache_root, "virtualenv"))
+    with open(os.path.join(root, LOCK_COPY), "w", encoding="utf-8", newline="\n") as file:
+        file.write(lock_text)
+    # Ends uv's search for settings here: a cache may lie inside a project whose own are not meant for this.
+    with open(os.path.join(root, "uv.toml"), "w", encoding="utf-8"):
+        pass
+    _install(root, os.path.join(cache_root, "logs", f"layer-{key}.log"), lock_descriptor)
+    marker = {
+        "interpreter": interpreter.path,
+        "site_packages": os.path.relpath(site_packages, root),
+        "version": interpreter.version,
+    }
+    write_whole(os.path.join(root, MARKER), canonical_json(marker))
+    return Layer(root, site_packages)
+
+
+def write_whole(path: str, data: bytes) -> None:
+    """Make a file appear whole or not at all. For use under a lock: the temporary name is fixed."""
+    temporary = f"{path}.tmp"
+    with open(temporary, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.rename(temporary, path)
+
+
+def _install(root: str, log_path: str, lock_descriptor: int) -> None:
+    import uv
+
+    environ = {key: value for key, value in os.environ.items() if key not in _MISLEADING}
+    # Copies: a step that changes a file of a package in place would, through a hard link, change it in uv's
+    # cache and so in every layer built from it later.
+    environ.setdefault("UV_LINK_MODE", "copy")
+    environ |= {
+        "UV_PYTHON_DOWNLOADS": "never",
+        # Nobody edits a layer, so no import needs to look at the source.
+        "PYC_INVALIDATION_MODE": "UNCHECKED_HASH",
+        "NO_COLOR": "1",
+        "UV_NO_PROGRESS": "1",
+    }
+    command = [
+        uv.find_uv_bin(), "pip", "sync", "--require-hashes", "--compile-bytecode",
+        "--python", os.path.join(root, "bin", "python"), LOCK_COPY,
+    ]  # fmt: skip
+    # The output comes through a pipe, not into the log itself: on a full disk the reason is all we want to
+    # keep.
+    done = subprocess.run(
+        command, cwd=root, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, pass_fds=[lock_descriptor], check=False,
+    )  # fmt: skip
+    output = done.stdout.decode("utf-8", "replace")
+    kept: str | None = log_path
+    try:
+        with open(log_path, "w", encoding="utf-8") as log:
+            log.write(f"$ {' '.join(command)}\n{output}\nexit code {done.returncode}\n")
+    except OSError:
+        kept = None
+    if done.returncode:
+        if is_disk_full(root, output):
+            raise CacheUnusable(
+                root, "no space left on its disk; free some, or move it to a larger one, and try again"
+            )
+        raise EnvironmentBuildFailed("installing the locked requirements", _tail(output), kept)
+
+
+def is_disk_full(path: str, output: str) -> bool:
+    if "No space left on device" in output or "os error 28" in output:
+        return True
+    with contextlib.suppress(OSError):
+        status = os.statvfs(path)
+        return status.f_bavail * status.f_frsize < FULL_BYTES
+    return False
+
+
+def _tail(output: str) -> str:
+    lines = [line.strip(" ×╰─▶├│") for line in output.splitlines()]
+    lines = [
+        line for line in lines if line and not line.startswith(("Resolved ", "Using Python ", "warning:"))
+    ]
+    return " | ".join(lines[-TAIL_LINES:])

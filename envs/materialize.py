@@ -1,0 +1,172 @@
+"""Build the environment of one code version, from a store, into a directory that does not exist yet."""
+
+import json
+import os
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from envs.artifact import extract
+from envs.errors import ArtifactCorrupt, CodeVersionNotFound, UnlockedRequirements
+from envs.interpreters import Interpreter, find_interpreter
+from envs.layers import MARKER as LAYER_MARKER
+from envs.layers import Layer, provide_layer, write_whole
+from envs.manifest import Manifest, canonical_json
+from envs.requirements_lock import lock_text, read_lock
+from envs.stores import ArtifactStore
+from envs.virtual_environment import create_virtual_environment
+
+MARKER = ".hwe-environment.json"
+MARKER_SCHEMA = 1
+PROJECT = "project"
+PATH_FILE = "hwe.pth"
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """A code version, ready to run: all paths absolute.
+
+    root: the virtual environment. python: its interpreter, to be started. interpreter: the installed Python
+    behind it, and its version. project: the code. layer_root: the dependencies, or None. import_paths: what
+    is of the project on sys.path. bin_directories: what belongs on PATH, in this order.
+    """
+
+    hash: str
+    root: str
+    python: str
+    project: str
+    layer_root: str | None
+    interpreter: str
+    interpreter_version: str
+    import_paths: tuple[str, ...]
+    bin_directories: tuple[str, ...]
+
+    def missing_part(self) -> str | None:
+        """What an upgrade of the machine or a hand took away from under it; None when it can run."""
+        if not os.path.exists(self.python):
+            return self.interpreter
+        if self.layer_root and not os.path.exists(os.path.join(self.layer_root, LAYER_MARKER)):
+            return self.layer_root
+        return None
+
+
+def read_environment(root: str, code_version_hash: str) -> Environment | None:
+    """The environment in `root` when it was finished; None for whatever else is in the directory."""
+    try:
+        with open(os.path.join(root, MARKER), "rb") as file:
+            marker = json.load(file)
+        if marker["schema"] != MARKER_SCHEMA or marker["hash"] != code_version_hash:
+            return None
+        layer_root = marker["layer_root"]
+        return Environment(
+            hash=code_version_hash,
+            root=root,
+            python=os.path.join(root, "bin", "python"),
+            project=os.path.join(root, PROJECT),
+            layer_root=layer_root,
+            interpreter=marker["interpreter"],
+            interpreter_version=marker["interpreter_version"],
+            import_paths=tuple(os.path.join(root, path) for path in marker["import_paths"]),
+            bin_directories=tuple(os.path.join(base, "bin") for base in (root, layer_root) if base),
+        )
+    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
+        return None
+
+
+def materialize(
+    cache_root: str,
+    root: str,
+    code_version_hash: str,
+    store: ArtifactStore | None,
+    lock_descriptor: int,
+    report: Callable[[str], None],
+) -> Environment:
+    """Fetch, verify, extract, install, compile, and last of all write the marker.
+
+    `lock_descriptor` is inherited by what is started. Raises CodeVersionNotFound, ArtifactCorrupt,
+    PythonNotFound, EnvironmentBuildFailed, CacheUnusable, OSError; what was made until then is the caller's
+    to remove.
+    """
+    report("fetch")
+    if store is None:
+        raise CodeVersionNotFound(code_version_hash, f"{cache_root} (no artifact store was given)")
+    with store.get(code_version_hash) as stored:
+        report("verify")
+        manifest = stored.verify()
+        interpreter = find_interpreter(manifest.python)
+        os.mkdir(root, 0o755)
+        extract(stored.file, manifest, os.path.join(root, PROJECT), stored.artifact_id)
+    layer = _layer(cache_root, root, manifest, interpreter, stored.artifact_id, report)
+    report("venv")
+    site_packages = create_virtual_environment(root, interpreter, os.path.join(cache_root, "virtualenv"))
+    import_paths = _import_paths(manifest)
+    with open(os.path.join(site_packages, PATH_FILE), "w", encoding="utf-8") as file:
+        file.write(_path_file(root, import_paths, layer))
+    report("compile")
+    _compile(root, lock_descriptor)
+    marker = {
+        "artifact_id": stored.artifact_id,
+        "hash": code_version_hash,
+        "import_paths": import_paths,
+        "interpreter": interpreter.path,
+        "interpreter_version": interpreter.version,
+        "layer_root": layer.root if layer else None,
+        "schema": MARKER_SCHEMA,
+    }
+    write_whole(os.path.join(root, MARKER), canonical_json(marker))
+    report("done")
+    environment = read_environment(root, code_version_hash)
+    assert environment is not None
+    return environment
+
+
+def _layer(
+    cache_root: str,
+    root: str,
+    manifest: Manifest,
+    interpreter: Interpreter,
+    artifact_id: str,
+    report: Callable[[str], None],
+) -> Layer | None:
+    if manifest.lock is None:
+        return None
+    report("layer")
+    with open(os.path.join(root, PROJECT, manifest.lock.path), "rb") as file:
+        data = file.read()
+    # Others share the layer by this digest: an artifact that lies about it would choose what they import.
+    try:
+        honest = read_lock(manifest.lock.path, data) == manifest.lock
+    except UnlockedRequirements as error:
+        raise ArtifactCorrupt(artifact_id, f"its lock is none: {error.problem}") from None
+    if not honest:
+        raise ArtifactCorrupt(artifact_id, "its lock is not the one that its manifest names")
+    return provide_layer(cache_root, manifest.lock, lock_text(data), interpreter)
+
+
+def _import_paths(manifest: Manifest) -> list[str]:
+    """Relative to the environment. A `src` that is no package holds packages."""
+    in_src = [file.path for file in manifest.files if file.path.startswith("src/")]
+    if in_src and "src/__init__.py" not in in_src:
+        return [PROJECT, f"{PROJECT}/src"]
+    return [PROJECT]
+
+
+def _path_file(root: str, import_paths: list[str], layer: Layer | None) -> str:
+    """The project first, as if started from its directory; then the layer, whose own .pth files count."""
+    lines = [os.path.join(root, path) for path in import_paths]
+    if layer:
+        lines.append(f"import site; site.addsitedir({layer.site_packages!a})")
+    return "\n".join(lines) + "\n"
+
+
+def _compile(root: str, lock_descriptor: int) -> None:
+    # A file that does not compile is no failure: templates of code live in projects, and an import would say
+    # so.
+    subprocess.run(
+        [
+            os.path.join(root, "bin", "python"), "-I", "-S", "-m", "compileall", "-q",
+            "--invalidation-mode", "unchecked-hash", os.path.join(root, PROJECT),
+        ],
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        pass_fds=[lock_descriptor], check=False,
+    )  # fmt: skip

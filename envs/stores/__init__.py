@@ -1,0 +1,66 @@
+"""Where artifacts live: the promise every store keeps, and which store an address means."""
+
+import os
+from collections.abc import Iterator
+from typing import Protocol, runtime_checkable
+from urllib.parse import unquote, urlsplit
+
+from envs.errors import StoreNotSupported, StoreUnusable
+from envs.stores.directory import DirectoryStore
+from envs.stores.stored import Storable, StoredArtifact
+
+
+@runtime_checkable
+class ArtifactStore(Protocol):
+    """Keeps artifacts by the hash of their code version.
+
+    All methods raise StoreUnusable when the store cannot be reached, written or is full, and HashInvalid for
+    what is no hash.
+    """
+
+    @property
+    def location(self) -> str:
+        """Where this is, as a person would say it in a message; never a secret."""
+
+    def put(self, version: Storable) -> None:
+        """Keep this version. Idempotent, safe from any number of processes; repairs a damaged copy."""
+
+    def has(self, code_version_hash: str) -> bool: ...
+
+    def get(self, code_version_hash: str) -> StoredArtifact:
+        """The artifact, open and not verified yet. Raises CodeVersionNotFound, ArtifactCorrupt."""
+
+    def list(self) -> Iterator[str]:
+        """The hashes of all code versions that are there, in no promised order."""
+
+    def resolve(self, prefix: str) -> str:
+        """The one hash that begins with `prefix` (8 digits or more).
+
+        Raises CodeVersionNotFound, AmbiguousHash.
+        """
+
+
+def open_store(address: str | os.PathLike[str]) -> ArtifactStore:
+    """The store at `address`: "file:///absolute/path" or a path. Nothing is created before the first put.
+
+    Raises StoreNotSupported for schemes that this build has no store for, StoreUnusable for what is no
+    directory.
+    """
+    text = os.fspath(address)
+    if "://" not in text:
+        return DirectoryStore(os.path.expanduser(text))
+    parts = urlsplit(text)
+    if parts.scheme != "file":
+        raise StoreNotSupported(_without_secrets(text), parts.scheme)
+    if parts.netloc not in ("", "localhost") or not parts.path.startswith("/"):
+        problem = "a file address has three slashes and an absolute path: file:///var/lib/hwe/artifacts"
+        raise StoreUnusable(text, problem)
+    return DirectoryStore(unquote(parts.path))
+
+
+def _without_secrets(address: str) -> str:
+    parts = urlsplit(address)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+__all__ = ["ArtifactStore", "DirectoryStore", "Storable", "StoredArtifact", "open_store"]

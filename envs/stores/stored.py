@@ -1,0 +1,52 @@
+"""What goes into a store and what comes out of it."""
+
+from dataclasses import dataclass
+from types import TracebackType
+from typing import BinaryIO, Protocol, Self
+
+from envs.artifact import verify
+from envs.manifest import Manifest
+
+
+class Storable(Protocol):
+    """What `put` needs; a captured `CodeVersion` is one."""
+
+    @property
+    def hash(self) -> str: ...
+
+    @property
+    def artifact_id(self) -> str: ...
+
+    @property
+    def size_bytes(self) -> int: ...
+
+    def open_artifact(self) -> BinaryIO: ...
+
+
+@dataclass(frozen=True, slots=True)
+class StoredArtifact:
+    """An artifact that came out of a store: an open, seekable file, and what it claims to be.
+
+    Nothing of it is to be used before `verify` returned. Close it, or use it as a context manager.
+    """
+
+    code_version_hash: str
+    artifact_id: str
+    size_bytes: int
+    location: str
+    file: BinaryIO
+
+    def verify(self) -> Manifest:
+        """The manifest, when every byte is what it should be. Raises ArtifactCorrupt."""
+        return verify(self.file, self.code_version_hash, self.artifact_id)
+
+    def close(self) -> None:
+        self.file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,743 @@
+"""The program inside the child: a zygote that forks one step process per step. Found by path, imported by nobody.
+
+It is run by the interpreter of a code version's environment (Python 3.9 to 3.14), so it uses the standard
+library alone, plus cloudpickle, a copy of which rides at the end of the path. Nothing else belongs in this
+folder: it stands on the child's import path until the first line below has run.
+
+Arguments   bootstrap.py CONFIG, a JSON object: control_fd, import_paths (the project's roots, put first),
+            support_path (the copy of cloudpickle, put last), preload (modules to import before forking).
+Control fd  a stream socket. Sends {"type": "hello", protocol, python, pid, preload_errors} once ready. Then takes
+            {"type": "spawn", scratch}, followed by four descriptors: the step's socket, stdout, stderr, exit pipe;
+            {"type": "signal", pid, signal}, sent on to the step's whole process group.
+            At its end of file, the supervisor is gone: everything is killed and the zygote exits.
+Step fd     sends {"type": "ready", pid}, takes one {"type": "run", ...}, answers one {"type": "outcome", ...}.
+Exit pipe   one JSON object {status, cpu_seconds, max_rss_bytes}, written by the zygote when the step has been
+            reaped and all it left behind is dead; an end of file without it means that the zygote died.
+Exit codes  of the zygote: 0 at the end of the control socket, 3 when the arguments are not understood.
+
+Frames are described in runner/wire.py. This second codec is pinned to the same golden bytes by a test.
+"""
+
+import sys
+
+if sys.path and not getattr(sys.flags, "safe_path", False):
+    del sys.path[0]  # this folder; before 3.11 no option keeps it off the path
+
+_AT_START = frozenset(sys.modules)
+
+import array
+import errno
+import faulthandler
+import gc
+import importlib
+import io
+import json
+import os
+import pickle
+import re
+import resource
+import select
+import signal
+import socket
+import struct
+import time
+import traceback
+
+PROTOCOL = 1
+MAGIC = b"HWE1"
+MAX_HEADER_BYTES = 64 * 1024
+MAX_FRAME_BYTES = 2 * 1024**3
+_HEAD = struct.Struct("!4sI")
+
+# Enough for any message worth reading; an exception that carries a data set in its text must not fill a database.
+MAX_MESSAGE_CHARS = 10_000
+MAX_TRACEBACK_CHARS = 64_000
+# `raise ... from ...` chains longer than this are made by loops, not by people.
+MAX_CAUSES = 10
+
+PYTHON = "%d.%d.%d" % sys.version_info[:3]
+
+
+# --- frames -------------------------------------------------------------------------------------------------
+
+
+def encode(header, parts=()):
+    """A frame with its length in front. See runner/wire.py."""
+    sizes = [len(part) for part in parts]
+    text = json.dumps(dict(header, parts=sizes), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    head = text.encode()
+    if len(head) > MAX_HEADER_BYTES:
+        raise ValueError("a header of %d bytes is over the limit" % len(head))
+    total = _HEAD.size + len(head) + sum(sizes)
+    if total > MAX_FRAME_BYTES:
+        raise ValueError("a message of %d bytes is over the limit of %d" % (total, MAX_FRAME_BYTES))
+    length = struct.pack("!i", total) if total <= 0x7FFFFFFF else struct.pack("!iQ", -1, total)
+    return b"".join((length, _HEAD.pack(MAGIC, len(head)), head, *parts))
+
+
+def decode(frame):
+    """The (header, parts) of a frame without its length; parts are views into it."""
+    view = memoryview(frame)
+    magic, header_size = _HEAD.unpack_from(view)
+    if magic != MAGIC:
+        raise ValueError("not a frame of ours: %r" % bytes(magic))
+    start = _HEAD.size + header_size
+    header = json.loads(bytes(view[_HEAD.size : start]))
+    parts = []
+    for size in header["parts"]:
+        parts.append(view[start : start + size])
+        start += size
+    return header, parts
+
+
+def write_all(fd, data):
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def read_exactly(fd, size):
+    """`size` bytes, or None when the stream ended before the first of them."""
+    data = bytearray(size)
+    view = memoryview(data)
+    got = 0
+    while got < size:
+        count = os.readv(fd, [view[got:]])
+        if count == 0:
+            if got == 0:
+                return None
+            raise EOFError("the stream ended inside a frame")
+        got += count
+    return data
+
+
+def read_frame(fd):
+    """The next decoded frame, or None at the end of the stream."""
+    prefix = read_exactly(fd, 4)
+    if prefix is None:
+        return None
+    (length,) = struct.unpack("!i", prefix)
+    if length == -1:
+        (length,) = struct.unpack("!Q", read_exactly(fd, 8))
+    if not 0 <= length <= MAX_FRAME_BYTES:
+        raise ValueError("a frame of %d bytes is over the limit" % length)
+    return decode(read_exactly(fd, length) or b"")
+
+
+# --- the zygote ---------------------------------------------------------------------------------------------
+
+
+class Zygote:
+    """Forks step processes, passes signals on to them, reaps them and what they leave behind. Single-threaded."""
+
+    def __init__(self, control_fd):
+        self.control = socket.socket(fileno=control_fd)
+        self.wake_read, self.wake_write = os.pipe()
+        os.set_blocking(self.wake_read, False)
+        os.set_blocking(self.wake_write, False)
+        self.exit_fds = {}  # pid of a step process -> write end of its exit pipe
+
+    def serve(self):
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        # The socket and this pipe are all that the loop waits for; the handler itself does nothing.
+        signal.set_wakeup_fd(self.wake_write, warn_on_full_buffer=False)
+        poll = select.poll()
+        poll.register(self.control, select.POLLIN)
+        poll.register(self.wake_read, select.POLLIN)
+        while True:
+            ready = [fd for fd, _ in poll.poll()]
+            if self.wake_read in ready:
+                os.read(self.wake_read, 4096)
+                self.reap()
+            if self.control.fileno() in ready and not self.obey():
+                return
+
+    def obey(self):
+        """Do what one control message asks; False when the supervisor is gone."""
+        try:
+            message = read_frame(self.control.fileno())
+        except (OSError, EOFError, ValueError):
+            message = None
+        if message is None:
+            for pid in list(self.exit_fds):
+                kill_group(pid, signal.SIGKILL)
+            return False
+        header = message[0]
+        if header["type"] == "spawn":
+            self.spawn(header["scratch"], receive_descriptors(self.control, 4))
+        elif header["type"] == "signal" and header["pid"] in self.exit_fds:
+            kill_group(header["pid"], header["signal"])
+        return True
+
+    def spawn(self, scratch, descriptors):
+        step_fd, stdout_fd, stderr_fd, exit_fd = descriptors
+        pid = os.fork()
+        if pid == 0:
+            try:
+                signal.set_wakeup_fd(-1)
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                # A copy of a sibling's exit pipe kept here would hide the death of the zygote from the supervisor.
+                for fd in (
+                    self.control.fileno(),
+                    self.wake_read,
+                    self.wake_write,
+                    exit_fd,
+                    *self.exit_fds.values(),
+                ):
+                    os.close(fd)
+                be_a_step_process(step_fd, stdout_fd, stderr_fd, scratch)
+            finally:
+                os._exit(70)  # EX_SOFTWARE: unreachable unless the code above is wrong
+        self.exit_fds[pid] = exit_fd
+        for fd in (step_fd, stdout_fd, stderr_fd):
+            os.close(fd)
+
+    def reap(self):
+        while True:
+            try:
+                found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            except ChildProcessError:
+                return
+            if found is None:
+                return
+            pid = found.si_pid
+            if pid not in self.exit_fds:
+                os.waitpid(pid, 0)  # an orphan of an earlier step
+                continue
+            # While the leader is an unreaped zombie, its id cannot be given to a new process or group.
+            kill_group(pid, signal.SIGKILL)
+            _, status, usage = os.wait4(pid, 0)
+            exit_fd = self.exit_fds.pop(pid)
+            self.end_orphans(pid)
+            report = {
+                "status": status,
+                "cpu_seconds": usage.ru_utime + usage.ru_stime,
+                "max_rss_bytes": usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
+            }
+            try:
+                write_all(exit_fd, json.dumps(report).encode())
+            except OSError:
+                pass  # the supervisor no longer wants to know
+            os.close(exit_fd)
+
+    def end_orphans(self, group):
+        """Kill and reap what the dead step left: its process group, and children that left the group.
+
+        A step process is a subreaper, so while it lived no orphan of its reached us: every child that is not
+        a step process is a leftover. Bounded, since a process in uninterruptible sleep dies when it wakes.
+        """
+        for attempt in range(200):
+            orphans = [pid for pid in children_of_this_process() if pid not in self.exit_fds]
+            for pid in orphans:
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                    os.waitpid(pid, os.WNOHANG)
+                except (ProcessLookupError, ChildProcessError):
+                    pass
+            if not orphans and not group_exists(group):
+                return
+            if attempt > 2:
+                time.sleep(0.005)
+
+
+def children_of_this_process():
+    try:
+        with open("/proc/self/task/%d/children" % os.getpid()) as listing:
+            return [int(pid) for pid in listing.read().split()]
+    except OSError:
+        return []  # not Linux: orphans are init's, and only the process group is ended
+
+
+def group_exists(group):
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # macOS says so of zombies
+    return True
+
+
+def kill_group(pid, number):
+    for kill in (os.killpg, os.kill):  # the group does not exist until the child has called setsid
+        try:
+            kill(pid, number)
+        except (ProcessLookupError, PermissionError):
+            pass
+
+
+def receive_descriptors(connection, count):
+    """The counterpart of multiprocess.reduction.sendfds."""
+    size = array.array("i").itemsize
+    # close-on-exec where the system can do it atomically: programs that a step starts get none of these
+    flags = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
+    _, ancillary, _, _ = connection.recvmsg(1, socket.CMSG_SPACE(count * size), flags)
+    fds = array.array("i")
+    for level, kind, data in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            fds.frombytes(data[: len(data) - len(data) % size])
+    if sys.platform == "darwin":
+        connection.send(b"A")  # sendfds waits for it there
+    if len(fds) != count:
+        raise OSError(errno.EBADF, "expected %d descriptors, got %d" % (count, len(fds)))
+    return list(fds)
+
+
+# --- a step process -----------------------------------------------------------------------------------------
+
+
+def be_a_step_process(step_fd, stdout_fd, stderr_fd, scratch):
+    """Everything that can be done before the function is known, then one request, one answer, and out."""
+    os.setsid()
+    confine()
+    null = os.open(os.devnull, os.O_RDONLY)
+    for source, target in ((null, 0), (stdout_fd, 1), (stderr_fd, 2)):
+        os.dup2(source, target)
+        os.close(source)
+    os.environ["TMPDIR"] = os.environ["HOME"] = scratch
+    os.chdir(scratch)
+    faulthandler.enable(2)
+    os.set_inheritable(step_fd, False)
+    write_all(step_fd, encode({"type": "ready", "pid": os.getpid()}))
+    request = read_frame(step_fd)
+    if request is None:
+        os._exit(0)  # not needed after all
+    header, parts = perform(*request)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BaseException:
+            pass  # closed, replaced or hostile: the outcome counts
+    write_all(step_fd, encode(header, parts))
+    os._exit(0)
+
+
+def confine():
+    """What needs no privilege and costs nothing. Numbers are from linux/prctl.h; elsewhere this does less."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if _prctl is not None:
+        _prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG: the parent is single-threaded, so it is exact
+        _prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER: see Zygote.end_orphans
+        _prctl(38, 1, 0, 0, 0)  # PR_SET_NO_NEW_PRIVS
+
+
+def load_prctl():
+    if not sys.platform.startswith("linux"):
+        return None
+    import ctypes
+
+    return ctypes.CDLL(None, use_errno=True).prctl
+
+
+def perform(header, parts):
+    """Run the requested function; the (header, parts) of the outcome frame, whatever happened."""
+    try:
+        function = find_function(header["function"])
+        args, kwargs = load_arguments(header, parts)
+        if takes_context(function):
+            args = [Context(header["context"]), *args]
+        result = function(*args, **kwargs)
+        if hasattr(result, "__await__"):
+            import asyncio
+
+            result = asyncio.run(finish(result))
+        data, view = pack_result(result)
+        outcome = {"type": "outcome", "status": "completed", "codec": "pickle5", "python": PYTHON}
+        return dict(outcome, has_json=view is not None), (data, view or b"")
+    except BaseException as error:  # SystemExit and KeyboardInterrupt of a step end the step, nothing else
+        text = json.dumps(describe(error)).encode("utf-8", "replace")
+        return {"type": "outcome", "status": "failed"}, (text,)
+
+
+async def finish(awaitable):
+    return await awaitable
+
+
+class FunctionNotFound(Exception):
+    """The named function does not exist in this code version."""
+
+
+class ArgumentNotLoadable(Exception):
+    """A value recorded earlier cannot be unpickled by this code version."""
+
+
+class ResultNotPicklable(Exception):
+    """What the function returned cannot leave the process."""
+
+
+class TemplateError(Exception):
+    """A {{template}} in an argument refers to something that is not there."""
+
+
+def find_function(name):
+    """The callable named `pkg.module.func` or `pkg.module:Class.method`."""
+    module_name, separator, attributes = name.partition(":")
+    if not separator:
+        module_name, _, attributes = name.rpartition(".")
+    if not module_name or not attributes:
+        raise FunctionNotFound("%r names no function: write package.module.function" % name)
+    try:
+        target = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not (module_name + ".").startswith(error.name + "."):
+            raise  # the module is there, and something that it imports is missing
+        parent = sys.modules.get(error.name.rpartition(".")[0])
+        raise FunctionNotFound(
+            "no module named %r in this code version%s" % (error.name, near(error.name, module_names(parent)))
+        ) from None
+    for attribute in attributes.split("."):
+        owner = target
+        try:
+            target = getattr(owner, attribute)
+        except AttributeError:
+            names = [n for n in dir(owner) if not n.startswith("_") and callable(getattr(owner, n, None))]
+            where = getattr(owner, "__name__", module_name)
+            raise FunctionNotFound("%s has no %r%s" % (where, attribute, near(attribute, names))) from None
+        if isinstance(owner, type) and is_instance_method(owner, attribute):
+            target = getattr(owner(), attribute)
+    if not callable(target):
+        raise FunctionNotFound("%s is a %s, not a function" % (name, type(target).__name__))
+    return target
+
+
+def is_instance_method(owner, attribute):
+    for base in owner.__mro__:
+        if attribute in vars(base):
+            return hasattr(vars(base)[attribute], "__code__")
+    return False
+
+
+def module_names(parent):
+    import pkgutil
+
+    prefix = parent.__name__ + "." if parent is not None else ""
+    paths = parent.__path__ if parent is not None else _import_paths
+    return [prefix + module.name for module in pkgutil.iter_modules(paths)]
+
+
+def near(name, names):
+    import difflib
+
+    close = difflib.get_close_matches(name, names, n=3) or sorted(names)[:5]
+    return "; did you mean %s?" % " or ".join(close) if close else ""
+
+
+def takes_context(function):
+    """Whether the first parameter is named ctx. By hand: inspect costs more than a whole step."""
+    while hasattr(function, "__wrapped__"):
+        function = function.__wrapped__
+    bound = getattr(function, "__self__", None) is not None
+    code = getattr(getattr(function, "__func__", function), "__code__", None)
+    if code is None:
+        return False
+    names = code.co_varnames[: code.co_argcount][1 if bound else 0 :]
+    return names[:1] == ("ctx",)
+
+
+class Context:
+    """What a step is told of the run it belongs to, as its `ctx` parameter."""
+
+    def __init__(self, fields):
+        self._fields = fields
+        self.workflow_run_id = fields.get("run_id")
+        self.workflow_name = fields.get("workflow_name")
+        self.step_key = fields.get("step_key")
+        self.attempt = fields.get("attempt", 1)
+        self.code_version_hash = fields.get("code_version_hash")
+
+    @property
+    def log(self):
+        import logging
+
+        if not logging.getLogger().handlers:
+            logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+        return logging.getLogger(self.step_key or "step")
+
+    def __getattr__(self, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise AttributeError(
+            "ctx.%s is not available in a step process: pass what the step needs as an argument "
+            "(ctx has workflow_run_id, workflow_name, step_key, attempt, code_version_hash, log)" % name
+        )
+
+
+# --- arguments and results ----------------------------------------------------------------------------------
+
+
+def load_arguments(header, parts):
+    """The positional and keyword arguments of a request, in either of its two forms."""
+    payloads = Payloads(header["payloads"], parts[1:])
+    if header["arguments"] == "pickled":
+        return Unpickler(parts[0], payloads).load()
+    template = json.loads(bytes(parts[0]))
+    scope = Scope(template["scope"], template["results"], payloads)
+    return render(template["args"], scope), render(template["kwargs"], scope)
+
+
+class Payloads:
+    """Recorded values, unpickled when first asked for: a template may use one of many."""
+
+    def __init__(self, headers, parts):
+        self.headers = headers
+        self.parts = parts
+        self.loaded = {}
+
+    def load(self, index):
+        if index not in self.loaded:
+            try:
+                self.loaded[index] = pickle.loads(self.parts[index])
+            except Exception as error:
+                header = self.headers[index]
+                raise ArgumentNotLoadable(
+                    "the value of %s, pickled by Python %s, does not load in this code version on Python %s: %s: %s"
+                    % (
+                        header.get("name") or "an argument",
+                        header.get("python"),
+                        PYTHON,
+                        type(error).__name__,
+                        error,
+                    )
+                ) from error
+        return self.loaded[index]
+
+
+class Unpickler(pickle.Unpickler):
+    """The caller's arguments, with its payloads put back where they were referred to."""
+
+    def __init__(self, data, payloads):
+        super().__init__(io.BytesIO(data))
+        self.payloads = payloads
+
+    def persistent_load(self, index):
+        return self.payloads.load(index)
+
+    def load(self):
+        try:
+            return super().load()
+        except ArgumentNotLoadable:
+            raise
+        except Exception as error:
+            raise ArgumentNotLoadable(
+                "the arguments do not load in this code version on Python %s: %s: %s"
+                % (PYTHON, type(error).__name__, error)
+            ) from error
+
+
+class Scope:
+    """What {{name}} means: a recorded result, a workflow variable, `inputs`, `workflow` or `ENV`."""
+
+    def __init__(self, names, results, payloads):
+        self.names = dict(names, ENV=dict(os.environ))
+        self.results = results
+        self.payloads = payloads
+
+    def __getitem__(self, name):
+        if name in self.results:
+            return self.payloads.load(self.results[name])
+        if name in self.names:
+            return self.names[name]
+        known = sorted([*self.results, *self.names])
+        raise TemplateError("{{%s}} is not known here%s" % (name, near(name, known)))
+
+
+_TEMPLATE = re.compile(r"\{\{\s*([^{}]+?)\s*\}\}|\$\{\s*([^{}]+?)\s*\}")
+_STEP = re.compile(r"\.?([^.\[\]\s]+)|\[\s*(?:'([^']*)'|\"([^\"]*)\"|(\d+))\s*\]")
+
+
+def render(value, scope):
+    """`value` with its templates replaced. A string that is one whole template keeps the value's own type."""
+    if isinstance(value, list):
+        return [render(item, scope) for item in value]
+    if isinstance(value, dict):
+        return {key: render(item, scope) for key, item in value.items()}
+    if not isinstance(value, str):
+        return value
+    whole = _TEMPLATE.fullmatch(value)
+    if whole:
+        return look_up(whole.group(1) or whole.group(2), scope)
+    return _TEMPLATE.sub(lambda match: str(look_up(match.group(1) or match.group(2), scope)), value)
+
+
+def look_up(path, scope):
+    """The value at `name.key.attribute[0]`. Nothing is ever evaluated or called."""
+    position, value, first = 0, None, True
+    while position < len(path):
+        match = _STEP.match(path, position)
+        if match is None:
+            raise TemplateError("{{%s}} cannot be read: write name.key or name[0]" % path)
+        key = next(group for group in match.groups() if group is not None)
+        value = scope[key] if first else member(value, key, path)
+        position, first = match.end(), False
+    return value
+
+
+def member(value, key, path):
+    if isinstance(value, dict):
+        if key in value:
+            return value[key]
+        names = [str(name) for name in value]
+    elif isinstance(value, (list, tuple)) and key.lstrip("-").isdigit():
+        if -len(value) <= int(key) < len(value):
+            return value[int(key)]
+        raise TemplateError("{{%s}}: the list has %d items" % (path, len(value)))
+    else:
+        if not key.startswith("_") and hasattr(value, key):
+            return getattr(value, key)
+        names = [name for name in dir(value) if not name.startswith("_")]
+    raise TemplateError("{{%s}}: a %s has no %r%s" % (path, type(value).__name__, key, near(key, names)))
+
+
+def pack_result(result):
+    """The pickled result and its JSON view, or None for the view when it has none."""
+    try:
+        data = _cloudpickle.dumps(result, protocol=5)
+    except Exception as error:
+        raise ResultNotPicklable(
+            "the result cannot be pickled: %s is a %s (%s: %s)"
+            % (*culprit(result, "result"), type(error).__name__, error)
+        ) from error
+    try:
+        view = json.dumps(result, allow_nan=False, ensure_ascii=False).encode() if is_plain(result) else None
+    except (ValueError, RecursionError):
+        view = None  # not finite, cyclic, or too deep
+    return data, view
+
+
+def is_plain(value):
+    """Whether JSON can say all of it: json.dumps alone would turn the keys 1 and True into text."""
+    kind = type(value)
+    if kind is dict:
+        return all(type(key) is str and is_plain(item) for key, item in value.items())
+    if kind in (list, tuple):
+        return all(map(is_plain, value))
+    return value is None or kind in (bool, int, float, str)
+
+
+def culprit(value, path):
+    """The deepest (path, type name) inside `value` that does not pickle."""
+    items = []
+    if isinstance(value, dict):
+        items = [("%s[%r]" % (path, key), item) for key, item in value.items()]
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        items = [("%s[%d]" % (path, index), item) for index, item in enumerate(value)]
+    elif hasattr(value, "__dict__"):
+        items = [("%s.%s" % (path, key), item) for key, item in vars(value).items()]
+    for inner_path, item in items:
+        try:
+            _cloudpickle.dumps(item, protocol=5)
+        except RecursionError:
+            break
+        except Exception:
+            return culprit(item, inner_path)
+    return path, type(value).__name__
+
+
+# --- errors as plain data -----------------------------------------------------------------------------------
+
+
+def describe(error, seen=()):
+    """An exception as plain data. Its own methods may be hostile, so every word of it is fetched with care."""
+    kind = type(error)
+    cause = error.__cause__
+    if cause is None and not error.__suppress_context__:
+        cause = error.__context__
+    if cause is not None and (len(seen) >= MAX_CAUSES or any(cause is other for other in (*seen, error))):
+        cause = None
+    ours = kind.__module__ == __name__
+    return {
+        "type": kind.__qualname__,
+        "module": "" if ours else str(kind.__module__),
+        "message": safe_text(error),
+        "traceback": "" if seen or ours else trace(error),
+        "notes": [str(note)[:MAX_MESSAGE_CHARS] for note in notes_of(error)],
+        "cause": None if cause is None else describe(cause, (*seen, error)),
+    }
+
+
+def notes_of(error):
+    notes = getattr(error, "__notes__", None)
+    return [note for note in notes if isinstance(note, str)] if isinstance(notes, list) else []
+
+
+def safe_text(error):
+    try:
+        return str(error)[:MAX_MESSAGE_CHARS]
+    except BaseException as failure:
+        return "<the message cannot be shown: its __str__ raised %s>" % type(failure).__name__
+
+
+def trace(error):
+    """The traceback with the chain of causes, without the frames of this program at its top."""
+    try:
+        frames = error.__traceback__
+        while frames is not None and frames.tb_frame.f_code.co_filename == __file__:
+            frames = frames.tb_next
+        text = "".join(traceback.format_exception(type(error), error, frames or error.__traceback__))
+    except BaseException as failure:
+        return "<the traceback cannot be shown: %s>" % type(failure).__name__
+    return text if len(text) <= MAX_TRACEBACK_CHARS else text[:1000] + "\n...\n" + text[-MAX_TRACEBACK_CHARS + 1000 :]
+
+
+# --- start --------------------------------------------------------------------------------------------------
+
+
+def make_way(import_paths):
+    """Put the project first on the path, and forget modules of the standard library that it has names for.
+
+    Plain Python gives a project's json.py precedence over the standard one, unless the interpreter itself
+    has already imported that name when it started. So do we; this program keeps its own references.
+    """
+    sys.path[:] = [*import_paths, *(path for path in sys.path if path not in import_paths)]
+    names = set()
+    for path in import_paths:
+        try:
+            names.update(entry.partition(".")[0] for entry in os.listdir(path))
+        except OSError:
+            pass
+    for module in list(sys.modules):
+        if module not in _AT_START and module.partition(".")[0] in names and module != "__main__":
+            del sys.modules[module]
+
+
+def main():
+    global _cloudpickle, _prctl, _import_paths
+    try:
+        config = json.loads(sys.argv[1])
+        control_fd, import_paths = config["control_fd"], config["import_paths"]
+    except (IndexError, ValueError, KeyError, TypeError):
+        sys.stderr.write("bootstrap.py is started by the supervisor, with a JSON object as its argument\n")
+        sys.exit(3)
+    sys.argv[1:] = []
+    _import_paths = import_paths
+    _prctl = load_prctl()
+    # Before the project is on the path, so that its own modules cannot stand in for what cloudpickle imports;
+    # after the environment's packages, so that a version's own cloudpickle wins over the copy.
+    sys.path[:] = [path for path in sys.path if path not in import_paths] + [config["support_path"]]
+    _cloudpickle = importlib.import_module("cloudpickle")
+    make_way(import_paths)
+    os.set_inheritable(control_fd, False)
+    preload_errors = {}
+    for name in config["preload"]:
+        try:
+            importlib.import_module(name)
+        except BaseException as error:
+            preload_errors[name] = "%s: %s" % (type(error).__name__, safe_text(error)[:500])
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.reconfigure(line_buffering=True)
+            stream.flush()
+        except BaseException:
+            pass  # replaced by a preloaded module
+    zygote = Zygote(control_fd)
+    if _prctl is not None:
+        _prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER: orphans of steps come here, not to init
+    gc.collect()
+    gc.freeze()
+    hello = {"type": "hello", "protocol": PROTOCOL, "python": PYTHON, "pid": os.getpid()}
+    write_all(control_fd, encode(dict(hello, preload_errors=preload_errors)))
+    zygote.serve()
+
+
+if __name__ == "__main__":
+    main()

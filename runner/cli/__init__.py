@@ -1,0 +1,53 @@
+"""The command line: parse, call, print. `main` turns every error of ours into one line and an exit code."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import sys
+
+# Exit codes: 0 done, 1 the answer is no, 2 wrong usage, 3 could not do it.
+ANSWER_IS_NO = 1
+WRONG_USAGE = 2
+COULD_NOT = 3
+
+# Whose fault an error is decides its exit code: what the caller can mend in the command or the project is usage.
+_USAGE_FAULTS = {"usage", "project"}
+
+
+def main() -> None:
+    """The `hwe` command."""
+    from envs import EnvsError
+    from runner.cli.commands import app
+    from runner.errors import RunnerError
+
+    try:
+        app()
+    except (EnvsError, RunnerError) as error:
+        _complain(str(error))
+        sys.exit(WRONG_USAGE if error.fault in _USAGE_FAULTS else COULD_NOT)
+    except OSError as error:
+        if error.errno == errno.EPIPE:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has seen enough
+            sys.exit(0)
+        advice = ": free some space and try again" if error.errno == errno.ENOSPC else ""
+        _complain(f"{error}{advice}")
+        sys.exit(COULD_NOT)
+    except KeyboardInterrupt:
+        sys.exit(128 + 2)
+
+
+def _complain(message: str) -> None:
+    one_line = " ".join(message.split())
+    print(f"hwe: {one_line}", file=sys.stderr)
+
+
+def set_up_logging(*, verbose: bool) -> None:
+    """Logs go to stderr, so that stdout holds nothing but results."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    root = logging.getLogger("hwe")
+    root.handlers[:] = [handler]
+    root.setLevel(logging.DEBUG if verbose else logging.INFO)
+    root.propagate = False

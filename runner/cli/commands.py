@@ -1,0 +1,221 @@
+"""The `hwe` commands."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from envs import capture
+from runner.cli import ANSWER_IS_NO, driving, render, set_up_logging
+from runner.cli.installation import opened, submit
+from runner.errors import UsageError
+from runner.settings import load_settings
+from runner.supervisor import DEFAULT_SLOTS
+
+app = typer.Typer(
+    name="hwe",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help=(
+        "Durable workflows whose runs keep the code they started with.\n\n"
+        "Submit a run, start a worker, deploy new code whenever you like: "
+        "'hwe submit workflow.yaml --policy artifact', 'hwe worker', 'hwe show RUN'."
+    ),
+    epilog="Exit codes: 0 done, 1 the answer is no (a run failed), 2 wrong usage, 3 could not do it.",
+)
+
+
+class Policy(StrEnum):
+    """The modes of strict_code_versioning."""
+
+    disabled = "disabled"
+    warn = "warn"
+    strict = "strict"
+    artifact = "artifact"
+
+
+ProjectOption = Annotated[
+    Path,
+    typer.Option("--project", help="Directory of the code. Default: the current directory.", show_default=False),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+InputOption = Annotated[
+    str | None,
+    typer.Option("--input", metavar="JSON|@FILE", help="Input of the run, {{inputs}} in the workflow."),
+]
+RunIdOption = Annotated[str | None, typer.Option("--run-id", help="Id of the run; submitting it twice makes one run.")]
+PolicyOption = Annotated[
+    Policy | None,
+    typer.Option("--policy", help="What to do when the worker's code differs from the run's. Default: the setting."),
+]
+VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")]
+HERE = Path()
+
+
+@app.command("capture")
+def capture_command(
+    project: Annotated[Path, typer.Argument(help="Directory of the code.")] = HERE,
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Store the code of PROJECT as it is now and print its code version hash."""
+    with opened(load_settings(project)) as installation:
+        version = capture(project)
+        installation.keep(version)
+    if as_json:
+        render.print_json(
+            {
+                "code_version_hash": version.hash,
+                "artifact_id": version.artifact_id,
+                "project": version.project,
+                "python": version.manifest.python,
+                "files": len(version.manifest.files),
+                "bytes": sum(entry.size for entry in version.manifest.files),
+            }
+        )
+    else:
+        print(version.hash)
+
+
+@app.command("submit")
+def submit_command(
+    workflow: Annotated[Path, typer.Argument(help="Highway definition, YAML or JSON.")],
+    project: ProjectOption = HERE,
+    run_input: InputOption = None,
+    run_id: RunIdOption = None,
+    policy: PolicyOption = None,
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Check WORKFLOW, store the project's code and a new run of it, and print the run's id. A worker runs it."""
+    with opened(load_settings(project)) as installation:
+        new_id = submit(
+            installation,
+            workflow,
+            project,
+            input_text=run_input,
+            run_id=run_id,
+            policy=policy.value if policy else None,
+        )
+        if as_json:
+            render.print_json(render.run_head(installation.ledger.run(new_id)))
+        else:
+            print(new_id)
+
+
+@app.command("run")
+def run_command(
+    workflow: Annotated[Path, typer.Argument(help="Highway definition, YAML or JSON.")],
+    project: ProjectOption = HERE,
+    run_input: InputOption = None,
+    run_id: RunIdOption = None,
+    policy: PolicyOption = None,
+    *,
+    as_json: JsonOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Submit WORKFLOW and run it here, in the foreground, until it ends."""
+    set_up_logging(verbose=verbose)
+    with opened(load_settings(project)) as installation:
+        run = driving.run_in_foreground(
+            installation,
+            workflow,
+            project,
+            input_text=run_input,
+            run_id=run_id,
+            policy=policy.value if policy else None,
+        )
+        steps = installation.ledger.steps(run.run_id)
+        if as_json:
+            render.print_json(render.run_document(run, steps))
+        else:
+            render.print_run(run, steps)
+    if run.status != "completed":
+        raise typer.Exit(ANSWER_IS_NO)
+
+
+@app.command("worker")
+def worker_command(
+    project: ProjectOption = HERE,
+    slots: Annotated[int, typer.Option(min=1, help="Steps to run at the same time.")] = DEFAULT_SLOTS,
+    *,
+    drain: Annotated[bool, typer.Option("--drain", help="Exit when every run has ended.")] = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Run submitted workflows until stopped (Ctrl-C or SIGTERM ends it after the steps in progress)."""
+    set_up_logging(verbose=verbose)
+    with opened(load_settings(project)) as installation:
+        driving.work(installation, project, slots=slots, drain=drain)
+
+
+@app.command("runs")
+def runs_command(
+    status: Annotated[str | None, typer.Option(help="Only runs in this status.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many, the newest.")] = 100,
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """List runs, newest first."""
+    with opened(load_settings(HERE)) as installation:
+        runs = installation.ledger.runs(status=status, limit=limit)
+    if as_json:
+        render.print_json([render.run_head(run) for run in runs])
+    else:
+        render.print_runs(runs)
+
+
+@app.command("show")
+def show_command(run_id: Annotated[str, typer.Argument(metavar="RUN")], *, as_json: JsonOption = False) -> None:
+    """Show one run, and for each step the code that really ran."""
+    with opened(load_settings(HERE)) as installation:
+        run = installation.ledger.run(run_id)
+        steps = installation.ledger.steps(run.run_id)
+    if as_json:
+        render.print_json(render.run_document(run, steps))
+    else:
+        render.print_run(run, steps)
+
+
+@app.command("resume")
+def resume_command(run_id: Annotated[str, typer.Argument(metavar="RUN")], *, as_json: JsonOption = False) -> None:
+    """Let a failed or cancelled run go on from its last completed step, with fresh tries."""
+    with opened(load_settings(HERE)) as installation:
+        run = installation.ledger.resume(run_id)
+    if as_json:
+        render.print_json(render.run_head(run))
+    else:
+        print(f"{run.run_id} is {run.status}: a worker takes it up")
+
+
+@app.command("cancel")
+def cancel_command(run_id: Annotated[str, typer.Argument(metavar="RUN")], *, as_json: JsonOption = False) -> None:
+    """Cancel a run; a step in progress is ended."""
+    with opened(load_settings(HERE)) as installation:
+        run = installation.ledger.cancel(run_id)
+    if as_json:
+        render.print_json(render.run_head(run))
+    else:
+        print(f"{run.run_id} is {run.status}")
+
+
+def _version(value: bool) -> None:
+    if value:
+        from importlib.metadata import version
+
+        print(f"hwe-runner {version('hwe-runner')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    *,
+    _version_option: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    if not HERE.absolute().is_dir():
+        raise UsageError("the current directory no longer exists: change to another one")

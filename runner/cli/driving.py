@@ -1,0 +1,149 @@
+"""`hwe worker` and `hwe run`: processes that drive runs until they are told to stop or nothing is left."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+
+from envs import capture
+from runner.advance import Advancer
+from runner.cli.installation import Installation, submit
+from runner.cli.progress import Reporter, reporter
+from runner.ledger import Fenced, RunRecord
+from runner.presence import Presence
+from runner.supervisor import DEFAULT_SLOTS, Supervisor
+
+logger = logging.getLogger("hwe.worker")
+
+# How often a foreground run that waits looks whether it was cancelled.
+WAKE_POLL_SECONDS = 0.25
+
+
+def work(installation: Installation, project: Path, *, slots: int, drain: bool) -> None:
+    """Drive every submitted run with the code it asks for, until stopped or, with `drain`, nothing is left."""
+    from runner.engines.embedded import EmbeddedEngine  # late: half a second, and only a worker needs it
+
+    ledger = installation.ledger
+    local = capture(project)
+    installation.keep(local)
+    presence = installation.presence()
+    with reporter() as report, _advancing(installation, local.hash, presence, report, slots) as advancer:
+        engine = EmbeddedEngine(
+            installation.settings.database,
+            ledger=ledger,
+            presence=presence,
+            advance=advancer.advance,
+            slots=slots,
+        )
+
+        def stop() -> None:
+            advancer.stop()
+            engine.stop()
+
+        def nothing_left() -> bool:
+            return drain and not ledger.has_unfinished_runs()
+
+        with _stopping_on_signals(stop):
+            try:
+                engine.start()
+                policy = installation.settings.strict_code_versioning
+                report.say(
+                    f"worker {presence.id} is ready: project {local.project}, code version {local.hash[:12]}, "
+                    f"default policy {policy}, {slots} slots"
+                )
+                engine.serve(nothing_left)
+            finally:
+                advancer.stop()
+                engine.close()
+
+
+def run_in_foreground(
+    installation: Installation,
+    workflow: Path,
+    project: Path,
+    *,
+    input_text: str | None,
+    run_id: str | None,
+    policy: str | None,
+) -> RunRecord:
+    """Submit a run that this process drives, and drive it to its end; returns it as it ended.
+
+    If this process dies, a worker adopts the run.
+    """
+    ledger = installation.ledger
+    presence = installation.presence()
+    new_id = submit(
+        installation,
+        workflow,
+        project,
+        input_text=input_text,
+        run_id=run_id,
+        policy=policy,
+        driver=presence.id,
+    )
+    stopped = threading.Event()
+    local_hash = ledger.run(new_id).code_version_hash
+    with (
+        reporter() as report,
+        _advancing(installation, local_hash, presence, report, DEFAULT_SLOTS) as advancer,
+    ):
+
+        def stop() -> None:
+            advancer.stop()
+            stopped.set()
+
+        with _stopping_on_signals(stop):
+            report.say(f"run {new_id} on code version {local_hash[:12]}")
+            with contextlib.suppress(Fenced):  # someone cancelled it, or a worker was told to take it
+                while not stopped.is_set() and (pause_until := advancer.advance(new_id)) is not None:
+                    _sleep_until(pause_until, stopped, lambda: ledger.status(new_id) != "cancelled")
+            if stopped.is_set():
+                report.say(f"stopped; run {new_id} is kept: 'hwe worker' goes on with it")
+    return ledger.run(new_id)
+
+
+def _sleep_until(moment: datetime, stopped: threading.Event, wanted: Callable[[], bool]) -> None:
+    while (left := (moment - datetime.now(UTC)).total_seconds()) > 0 and wanted():
+        if stopped.wait(min(left, WAKE_POLL_SECONDS)):
+            return
+
+
+@contextlib.contextmanager
+def _advancing(
+    installation: Installation, local_hash: str, presence: Presence, report: Reporter, slots: int
+) -> Iterator[Advancer]:
+    with Supervisor(installation.cache(report.building), installation.settings.sandbox, slots=slots) as supervisor:
+        absent = [guarantee.name for guarantee in supervisor.guarantees if guarantee.state == "absent"]
+        if absent and supervisor.sandbox != "none":
+            logger.warning("sandbox %r does not enforce here: %s", supervisor.sandbox, ", ".join(absent))
+        yield Advancer(
+            ledger=installation.ledger,
+            supervisor=supervisor,
+            store=installation.store,
+            local_hash=local_hash,
+            driver=presence.id,
+            on_progress=report.progress,
+        )
+
+
+@contextlib.contextmanager
+def _stopping_on_signals(stop: Callable[[], None]) -> Iterator[None]:
+    """The first SIGINT or SIGTERM stops in good order; a second one is answered as if we were not here."""
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        signal.signal(number, previous[signal.Signals(number)])
+        logger.info("stopping after the steps in progress; once more to stop at once")
+        stop()
+
+    previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

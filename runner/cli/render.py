@@ -1,0 +1,148 @@
+"""Runs and steps for people and for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import datetime
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from runner.ledger import RunRecord, StepRecord
+
+_COLORS = {
+    "completed": "green",
+    "failed": "red",
+    "timed_out": "red",
+    "crashed": "red",
+    "out_of_memory": "red",
+    "cancelled": "yellow",
+    "running": "cyan",
+    "waiting": "blue",
+}
+
+
+def print_json(document: Any) -> None:
+    """The one JSON document of a command, on stdout."""
+    sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2) + "\n")
+
+
+def run_head(run: RunRecord) -> dict[str, Any]:
+    """A run as `runs --json` lists it."""
+    return {
+        "run_id": run.run_id,
+        "workflow_name": run.workflow_name,
+        "workflow_version": run.workflow_version,
+        "status": run.status,
+        "code_version_hash": run.code_version_hash,
+        "policy": run.policy,
+        "project": run.project,
+        "input": run.input,
+        "output": run.output,
+        "error": run.error,
+        "created_at": _time(run.created_at),
+        "updated_at": _time(run.updated_at),
+        "finished_at": _time(run.finished_at),
+        "wake_at": _time(run.wake_at),
+        "driver": run.driver,
+    }
+
+
+def run_document(run: RunRecord, steps: list[StepRecord]) -> dict[str, Any]:
+    """A run as `show --json` prints it."""
+    return {**run_head(run), "steps": [_step(step) for step in steps]}
+
+
+def _step(step: StepRecord) -> dict[str, Any]:
+    return {
+        "step_key": step.step_key,
+        "attempt": step.attempt,
+        "function": step.function,
+        "status": step.status,
+        "code_version_hash": step.code_version_hash,
+        "value": step.value,
+        "opaque": step.result is not None and not step.has_value,
+        "error": step.error,
+        "started_at": _time(step.started_at),
+        "finished_at": _time(step.finished_at),
+        "wake_at": _time(step.wake_at),
+        "wall_seconds": step.wall_seconds,
+        "cpu_seconds": step.cpu_seconds,
+        "max_rss_bytes": step.max_rss_bytes,
+    }
+
+
+def _time(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat()
+
+
+def print_runs(runs: list[RunRecord]) -> None:
+    """A table, newest first."""
+    if not runs:
+        print("no runs yet: 'hwe submit WORKFLOW' makes one")
+        return
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in ("run", "workflow", "status", "code version", "policy", "created"):
+        table.add_column(column, overflow="fold")
+    for run in runs:
+        created = run.created_at.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+        version = run.code_version_hash[:12]
+        table.add_row(run.run_id, run.workflow_name, _colored(run.status), version, run.policy, created)
+    _console().print(table)
+
+
+def print_run(run: RunRecord, steps: list[StepRecord]) -> None:
+    """One run with its steps; says where a step ran on other code than the run started with."""
+    console = _console()
+    console.print(f"run       {run.run_id}", highlight=False)
+    console.print(f"workflow  {run.workflow_name} {run.workflow_version}", highlight=False)
+    console.print(f"status    {_colored(run.status)}", highlight=False)
+    console.print(f"code      {run.code_version_hash}  (policy {run.policy})", highlight=False, soft_wrap=True)
+    if run.wake_at and run.status == "waiting":
+        console.print(f"wakes     {run.wake_at.astimezone():%Y-%m-%d %H:%M:%S}", highlight=False)
+    if run.error:
+        message = f"{run.error.get('type')}: {run.error.get('message')}"
+        console.print("error    ", message, style="red", markup=False, highlight=False, soft_wrap=True)
+    if run.output:
+        console.print("output   ", json.dumps(run.output, ensure_ascii=False), markup=False, soft_wrap=True)
+    if not steps:
+        return
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in ("step", "try", "status", "code", "seconds", "function", "value or error"):
+        table.add_column(column, overflow="fold")
+    for step in steps:
+        version = (step.code_version_hash or "")[:8]
+        other = step.code_version_hash not in {None, run.code_version_hash}
+        table.add_row(
+            step.step_key,
+            str(step.attempt),
+            _colored(step.status),
+            f"[red]{version} other[/]" if other else version,
+            "" if step.wall_seconds is None else f"{step.wall_seconds:.3f}",
+            step.function or "",
+            _summary(step).replace("[", r"\["),
+        )
+    console.print()
+    console.print(table)
+
+
+def _summary(step: StepRecord, width: int = 60) -> str:
+    if step.error:
+        text = f"{step.error.get('type')}: {step.error.get('message')}"
+    elif step.has_value:
+        text = json.dumps(step.value, ensure_ascii=False)
+    elif step.result is not None:
+        text = "a Python object"
+    else:
+        text = ""
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def _colored(status: str) -> str:
+    return f"[{_COLORS.get(status, 'default')}]{status}[/]"
+
+
+def _console() -> Console:
+    return Console(file=sys.stdout, soft_wrap=not sys.stdout.isatty())

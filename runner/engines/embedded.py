@@ -1,0 +1,197 @@
+"""The embedded engine: DBOS on SQLite contributes the queue, the timers and the recovery; the ledger is the truth.
+
+Submitting, resuming and cancelling only write to the ledger. A worker finds pending runs there and enqueues one
+short DBOS workflow, a turn, that calls `advance` once; when the run pauses, the turn enqueues the next one with a
+delay and ends, so that a run that waits for days holds neither a thread nor a place in the queue. An id that is
+enqueued twice is one turn, and a turn that runs twice finds everything recorded: at least once is enough.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+from dbos import DBOS, Serializer, SetEnqueueOptions, SetWorkflowID
+
+from runner.errors import RunnerError
+from runner.ledger import Fenced, Ledger
+from runner.presence import Presence
+
+logger = logging.getLogger("hwe.engine")
+
+QUEUE = "hwe"
+
+# Which release of ours drives a run must not matter: each turn re-reads everything from the ledger. By default
+# DBOS derives a version from the source of its workflows, and a changed comment would strand every run.
+APPLICATION_VERSION = "hwe-1"
+
+# How quickly a submitted run, a due timer and a dead colleague are noticed.
+POLL_SECONDS = 0.1
+DEAD_CHECK_SECONDS = 1.0
+
+# How long a stopping worker waits for turns to notice. What is not done by then is recovered by the next worker.
+STOP_SECONDS = 10
+
+# A turn that failed for a reason outside the run (the disk is full, the database is locked) is tried again.
+FAULT_PAUSE_SECONDS = 5.0
+
+
+class _JsonSerializer(Serializer):
+    """DBOS stores run ids and counters for us, so nothing needs its default, which is pickle."""
+
+    def serialize(self, data: Any) -> str:
+        return json.dumps(data, default=repr)
+
+    def deserialize(self, serialized_data: str) -> Any:
+        return json.loads(serialized_data)
+
+    def name(self) -> str:
+        return "hwe_json"
+
+
+class EmbeddedEngine:
+    """One per process. `advance(run_id)` drives a run and returns when to call again, or None when it has ended."""
+
+    def __init__(
+        self,
+        database_url: str,
+        *,
+        ledger: Ledger,
+        presence: Presence,
+        advance: Callable[[str], datetime | None],
+        slots: int,
+    ) -> None:
+        self._ledger = ledger
+        self._presence = presence
+        self._advance = advance
+        self._stop = threading.Event()
+        self._dispatched: set[str] = set()
+        self._slots = slots
+        url = engine_url(database_url)
+        config: Any = {
+            "name": "hwe",
+            "system_database_url": url,
+            "system_database_engine": _sqlite_engine(url),
+            "serializer": _JsonSerializer(),
+            "application_version": APPLICATION_VERSION,
+            "executor_id": presence.id,
+            "log_level": "WARNING",
+            "enable_otlp": False,
+        }
+        DBOS(config=config)
+        # None: a run is not given up because its workers died often.
+        self._turn = DBOS.workflow(name="hwe.turn", max_recovery_attempts=None)(self._take_turn)
+
+    def start(self) -> None:
+        """Begin to take turns, and take over what dead workers left."""
+        # Its own tables are its own business; what it says at this level concerns people who use it directly.
+        logging.getLogger("dbos").setLevel(logging.WARNING)
+        DBOS.launch()
+        DBOS.register_queue(
+            QUEUE,
+            worker_concurrency=self._slots,
+            polling_interval_sec=POLL_SECONDS,
+            on_conflict="always_update",
+        )
+        self._adopt_orphans()
+
+    def serve(self, until: Callable[[], bool]) -> None:
+        """Dispatch pending runs and watch for dead workers until `until()` or `stop`."""
+        countdown = 0.0
+        while not self._stop.is_set() and not until():
+            self._dispatch_pending()
+            if countdown <= 0:
+                self._take_over_from_the_dead()
+                countdown = DEAD_CHECK_SECONDS
+            countdown -= POLL_SECONDS
+            self._stop.wait(POLL_SECONDS)
+
+    def stop(self) -> None:
+        """Make `serve` return. Safe in a signal handler."""
+        self._stop.set()
+
+    def close(self) -> None:
+        """Leave the queue, after the turns in progress, which end early once the worker is stopping."""
+        self._stop.set()
+        DBOS.destroy(workflow_completion_timeout_sec=STOP_SECONDS)
+
+    def _take_turn(self, run_id: str, turn_id: str, number: int) -> None:
+        try:
+            pause_until = self._advance(run_id)
+        except Fenced:
+            logger.warning("run %s: another worker drives it now; this one records nothing more", run_id)
+            return
+        except (RunnerError, OSError, sa.exc.SQLAlchemyError) as error:
+            logger.error("run %s: %s; trying again in %g s", run_id, error, FAULT_PAUSE_SECONDS)  # noqa: TRY400
+            delay_seconds = FAULT_PAUSE_SECONDS
+        else:
+            if pause_until is None:
+                return
+            delay_seconds = max(0.0, (pause_until - datetime.now(UTC)).total_seconds())
+        self._enqueue(run_id, turn_id, number + 1, delay_seconds)
+
+    def _enqueue(self, run_id: str, turn_id: str, number: int, delay_seconds: float = 0.0) -> None:
+        delay = delay_seconds if delay_seconds > 0 else None
+        with SetWorkflowID(f"{turn_id}:{number}"), SetEnqueueOptions(delay_seconds=delay):
+            DBOS.enqueue_workflow(QUEUE, self._turn, run_id, turn_id, number)
+
+    def _dispatch_pending(self) -> None:
+        for run_id, generation in self._ledger.pending_runs():
+            turn_id = f"{run_id}:{generation}"
+            if turn_id not in self._dispatched:
+                self._enqueue(run_id, turn_id, 0)
+                self._dispatched.add(turn_id)
+
+    def _take_over_from_the_dead(self) -> None:
+        dead = list(self._presence.dead())
+        if not dead:
+            return
+        logger.info("taking over from %s", ", ".join(dead))
+        # Private, hence the pinned range of dbos and a test of exactly this: no public call recovers the turns
+        # of another executor.
+        DBOS._recover_pending_workflows(dead)  # noqa: SLF001
+        self._adopt_orphans()
+        for driver in dead:
+            self._presence.forget(driver)
+
+    def _adopt_orphans(self) -> None:
+        """Give a turn to every unfinished run that has none: its driver died, or the engine's file is gone."""
+        for run in self._ledger.unfinished_runs():
+            if (run.status == "pending" and run.driver is None) or self._presence.is_alive(run.driver):
+                continue
+            turns = DBOS.list_workflows(
+                workflow_id_prefix=f"{run.run_id}:",
+                status=["ENQUEUED", "PENDING", "DELAYED"],
+                load_input=False,
+                load_output=False,
+                limit=1,
+            )
+            if not turns:
+                self._enqueue(run.run_id, f"{run.run_id}:{run.generation}:{secrets.token_hex(4)}", 0)
+
+
+def engine_url(database_url: str) -> str:
+    """Where DBOS keeps its tables: beside the ledger's file, so that neither waits for the other's writes."""
+    url = sa.make_url(database_url)
+    if url.get_backend_name() != "sqlite" or not url.database:
+        raise RunnerError(f"the embedded engine of this release runs on SQLite, not on {url.get_backend_name()}")
+    stem = url.database.removesuffix(".sqlite")
+    return f"sqlite:///{stem}-engine.sqlite"
+
+
+def _sqlite_engine(url: str) -> sa.Engine:
+    engine = sa.create_engine(url)
+
+    @sa.event.listens_for(engine, "connect")
+    def _configure(connection: Any, _record: Any) -> None:
+        connection.isolation_level = "IMMEDIATE"  # writers queue up instead of failing half-way
+        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "busy_timeout=30000", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    return engine

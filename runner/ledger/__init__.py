@@ -1,0 +1,27 @@
+"""The ledger: the one truth about runs, their steps, and the code they started with."""
+
+from runner.ledger.errors import (
+    DatabaseNotOurs,
+    Fenced,
+    LedgerError,
+    LedgerUnavailable,
+    RunExists,
+    RunNotFound,
+    RunNotInState,
+)
+from runner.ledger.ledger import Ledger
+from runner.ledger.records import CodeVersionRecord, RunRecord, StepRecord
+
+__all__ = [
+    "CodeVersionRecord",
+    "DatabaseNotOurs",
+    "Fenced",
+    "Ledger",
+    "LedgerError",
+    "LedgerUnavailable",
+    "RunExists",
+    "RunNotFound",
+    "RunNotInState",
+    "RunRecord",
+    "StepRecord",
+]

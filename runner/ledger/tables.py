@@ -1,0 +1,91 @@
+"""The tables of the ledger, for SQLite and PostgreSQL alike."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+
+class Moment(sa.types.TypeDecorator[datetime]):
+    """An aware time, stored in UTC. SQLite has no zones, so they are taken off on the way in and put on again."""
+
+    impl = sa.DateTime
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, _dialect: Any) -> datetime | None:
+        return None if value is None else value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, _dialect: Any) -> datetime | None:
+        return None if value is None else value.replace(tzinfo=UTC)
+
+
+metadata = sa.MetaData()
+
+code_versions = sa.Table(
+    "code_versions",
+    metadata,
+    sa.Column("code_version_hash", sa.String(64), primary_key=True),
+    sa.Column("artifact_id", sa.String(64), nullable=False, index=True),
+    sa.Column("project", sa.Text, nullable=False),
+    sa.Column("python", sa.Text),
+    sa.Column("size_bytes", sa.BigInteger, nullable=False),
+    sa.Column("manifest", sa.Text, nullable=False),
+    sa.Column("created_at", Moment, nullable=False),
+)
+
+# `input`, `output`, `value` and `error` hold JSON as text. SQL's NULL means that there is none; the JSON value null
+# is the text 'null'.
+workflow_runs = sa.Table(
+    "workflow_runs",
+    metadata,
+    sa.Column("run_id", sa.String(128), primary_key=True),
+    sa.Column("workflow_name", sa.Text, nullable=False),
+    sa.Column("workflow_version", sa.Text, nullable=False),
+    sa.Column("definition", sa.Text, nullable=False),
+    sa.Column("definition_hash", sa.String(64), nullable=False),
+    sa.Column("code_version_hash", sa.String(64), sa.ForeignKey("code_versions.code_version_hash"), nullable=False),
+    sa.Column("project", sa.Text),
+    sa.Column("policy", sa.String(16), nullable=False),
+    sa.Column("status", sa.String(16), nullable=False),
+    sa.Column("input", sa.Text, nullable=False),
+    sa.Column("output", sa.Text),
+    sa.Column("error", sa.Text),
+    # Raised by whoever begins to drive the run; a step is recorded only under the epoch that started it.
+    sa.Column("epoch", sa.Integer, nullable=False),
+    # Raised by resume: what failed in an earlier generation counts no longer.
+    sa.Column("generation", sa.Integer, nullable=False),
+    # Who drove it last, or is to drive it; None while any worker may take it.
+    sa.Column("driver", sa.Text),
+    sa.Column("wake_at", Moment),
+    sa.Column("created_at", Moment, nullable=False),
+    sa.Column("updated_at", Moment, nullable=False),
+    sa.Column("finished_at", Moment),
+    sa.Index("ix_workflow_runs_status_version", "status", "code_version_hash"),
+    sa.Index("ix_workflow_runs_created_at", "created_at"),
+)
+
+workflow_steps = sa.Table(
+    "workflow_steps",
+    metadata,
+    sa.Column("run_id", sa.String(128), sa.ForeignKey("workflow_runs.run_id"), primary_key=True),
+    sa.Column("step_key", sa.String(255), primary_key=True),
+    sa.Column("attempt", sa.Integer, primary_key=True),
+    # The order of recording within the run: of the end of a step, and while it runs, of its start.
+    sa.Column("sequence", sa.Integer, nullable=False),
+    sa.Column("generation", sa.Integer, nullable=False),
+    sa.Column("function", sa.Text),
+    sa.Column("code_version_hash", sa.String(64)),
+    sa.Column("status", sa.String(16), nullable=False),
+    sa.Column("input", sa.Text),
+    sa.Column("result", sa.LargeBinary),
+    sa.Column("value", sa.Text),
+    sa.Column("error", sa.Text),
+    sa.Column("wake_at", Moment),
+    sa.Column("started_at", Moment, nullable=False),
+    sa.Column("finished_at", Moment),
+    sa.Column("wall_seconds", sa.Float),
+    sa.Column("cpu_seconds", sa.Float),
+    sa.Column("max_rss_bytes", sa.BigInteger),
+)

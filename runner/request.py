@@ -1,0 +1,78 @@
+"""What a step process is asked to do, as one frame."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from runner import wire
+from runner.payload import Payload, pickle_arguments
+
+
+@dataclass(frozen=True)
+class StepContext:
+    """What the step learns of its run through `ctx`, and what its log lines are tagged with."""
+
+    run_id: str | None = None
+    workflow_name: str | None = None
+    step_key: str | None = None
+    attempt: int = 1
+    code_version_hash: str | None = None
+
+
+@dataclass(frozen=True)
+class StepRequest:
+    """One call of one function. `frame` is complete but for the length in front."""
+
+    function: str
+    context: StepContext
+    frame: bytes
+
+
+def with_values(
+    function: str, args: Sequence[object], kwargs: Mapping[str, object], context: StepContext
+) -> StepRequest:
+    """A request whose arguments are the caller's own Python values, with payloads anywhere among them."""
+    pickled, payloads = pickle_arguments(list(args), dict(kwargs))
+    named = [("", payload) for payload in payloads]
+    return _request(function, "pickled", pickled, named, context)
+
+
+def with_templates(
+    function: str,
+    args: Sequence[object],
+    kwargs: Mapping[str, object],
+    *,
+    scope: Mapping[str, object],
+    results: Mapping[str, Payload],
+    context: StepContext,
+) -> StepRequest:
+    """A request whose arguments are JSON with `{{templates}}`, rendered in the child where the types exist.
+
+    `scope` maps names to JSON values (`inputs`, `workflow`, the workflow's variables); `results` maps each
+    `result_key` that the arguments refer to, to its recorded payload.
+    """
+    template = {
+        "args": list(args),
+        "kwargs": dict(kwargs),
+        "scope": dict(scope),
+        "results": {name: index for index, name in enumerate(results)},
+    }
+    text = json.dumps(template, ensure_ascii=False).encode()
+    return _request(function, "template", text, list(results.items()), context)
+
+
+def _request(
+    function: str, form: str, arguments: bytes, payloads: Sequence[tuple[str, Payload]], context: StepContext
+) -> StepRequest:
+    header: dict[str, Any] = {
+        "type": "run",
+        "function": function,
+        "arguments": form,
+        "context": asdict(context),
+        "payloads": [{"name": name, "python": payload.python} for name, payload in payloads],
+    }
+    frame = wire.encode(header, (arguments, *(payload.data for _, payload in payloads)))
+    return StepRequest(function, context, frame)

@@ -1,0 +1,100 @@
+"""Settings of an installation: environment beats `hwe.toml` beats `[tool.hwe]` of the project's pyproject.toml."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+import platformdirs
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+from runner.errors import UsageError
+
+
+class SettingsInvalid(UsageError):
+    """A setting cannot be read. Names where it stands and what it may be."""
+
+
+class Settings(BaseSettings):
+    """Where things live and how strict to be. Every field is also an environment variable: HWE_ and its name."""
+
+    model_config = SettingsConfigDict(env_prefix="HWE_", extra="forbid", frozen=True)
+
+    home: Path = Field(default_factory=lambda: platformdirs.user_data_path("hwe"))
+    database_url: str = ""
+    artifact_store: str = ""
+    cache_dir: Path | None = None
+    strict_code_versioning: Literal["disabled", "warn", "strict", "artifact"] = "warn"
+    sandbox: Literal["none", "process", "locked-down"] = "process"
+
+    @property
+    def database(self) -> str:
+        """The ledger's SQLAlchemy URL; SQLite below `home` unless one is set."""
+        return self.database_url or f"sqlite:///{self.home.absolute() / 'hwe.sqlite'}"
+
+    @property
+    def store(self) -> str:
+        """The artifact store's URL or directory."""
+        return self.artifact_store or str(self.home.absolute() / "artifacts")
+
+    @property
+    def cache(self) -> Path:
+        """The directory of materialized environments."""
+        return (self.cache_dir or self.home / "cache").absolute()
+
+
+def load_settings(project: Path | None = None) -> Settings:
+    """The settings in force here. `hwe.toml` is looked for in the current directory, then in the project.
+
+    Raises `SettingsInvalid` naming the file or the variable at fault.
+    """
+    installation = _installation_file(project)
+    from_installation = _read_toml(installation) if installation else {}
+    from_project = _of_project(project) if project else {}
+
+    class _Sources(Settings):
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the parameters are pydantic's
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+            file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            return (
+                env_settings,
+                InitSettingsSource(settings_cls, from_installation),
+                InitSettingsSource(settings_cls, from_project),
+            )
+
+    try:
+        return _Sources()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        where = f"HWE_{name.upper()}, {installation or 'hwe.toml'} or [tool.hwe]"
+        raise SettingsInvalid(f"setting {name!r}: {first['msg']} (it may stand in {where})") from None
+
+
+def _installation_file(project: Path | None) -> Path | None:
+    places = [Path.cwd(), *([project] if project else [])]
+    return next((place / "hwe.toml" for place in places if (place / "hwe.toml").is_file()), None)
+
+
+def _of_project(project: Path) -> dict[str, Any]:
+    """The installation's settings in a project's pyproject.toml; its own keys (python, include …) are not ours."""
+    path = project / "pyproject.toml"
+    table = _read_toml(path).get("tool", {}).get("hwe", {}) if path.is_file() else {}
+    return {key: value for key, value in table.items() if key in Settings.model_fields and key != "sandbox"} | (
+        {"sandbox": table["sandbox"]} if isinstance(table.get("sandbox"), str) else {}
+    )
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise SettingsInvalid(f"{path} cannot be read: {error}") from error

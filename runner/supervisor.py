@@ -1,0 +1,318 @@
+"""Turns (code version, function, arguments) into an outcome. Trusted: it never unpickles what a child sent.
+
+The main path is `run`: lease the version's environment, take a step process that its zygote has already forked,
+converse with it until it is dead, and say how it ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from envs import EnvCache, Environment, Lease, read_project_settings
+from runner import sandbox as sandboxes
+from runner.errors import ProtocolError, SupervisorClosed, UsageError
+from runner.outcome import Status, StepError, StepOutcome, Usage
+from runner.payload import Payload
+from runner.request import StepContext, StepRequest, with_values
+from runner.step_process import Ending
+from runner.streams import LineStream
+from runner.wire import Message
+from runner.zygote import ChildFiles, Launch, Zygote, child_environment
+
+logger = logging.getLogger("hwe.supervisor")
+
+# Steps that run at the same time. They are processes, so more than the cores only helps steps that wait.
+DEFAULT_SLOTS = max(4, 2 * (os.cpu_count() or 1))
+
+
+class _Version:
+    """A code version in use: its leased environment and its zygote, started on first use and again if it died."""
+
+    def __init__(self, code_version_hash: str, cache: EnvCache, files: ChildFiles) -> None:
+        self.lock = threading.Lock()  # one builder of this version; other versions are not held up
+        self._hash = code_version_hash
+        self._cache = cache
+        self._files = files
+        self._lease: Lease | None = None
+        self._environment: Environment | None = None
+        self._zygote: Zygote | None = None
+
+    def zygote(self) -> Zygote:
+        with self.lock:
+            if self._zygote is not None and not self._zygote.alive:
+                logger.warning("the zygote of code version %s died; starting another", self._hash[:12])
+                self._zygote.close()
+                self._zygote = None
+            if self._zygote is None:
+                if self._environment is None:
+                    self._lease = self._cache.lease(self._hash)
+                    self._environment = self._lease.__enter__()
+                self._zygote = Zygote(_launch(self._environment), self._files)
+                for module, reason in self._zygote.preload_errors.items():
+                    logger.warning("code version %s: preload of %s failed: %s", self._hash[:12], module, reason)
+            return self._zygote
+
+    def close(self) -> None:
+        with self.lock:
+            zygote, self._zygote = self._zygote, None
+            lease, self._lease, self._environment = self._lease, None, None
+        with contextlib.ExitStack() as always_cleanup:
+            if lease is not None:
+                always_cleanup.callback(lease.__exit__, None, None, None)
+            if zygote is not None:
+                zygote.close()
+
+
+class Supervisor:
+    """Runs steps, each in a fresh process of the code version asked for. Thread-safe; close it, or use `with`.
+
+    `sandbox` is "none", "process" (default) or "locked-down"; `guarantees` tells what that enforces here.
+    `slots` bounds the steps that run at the same time.
+    """
+
+    def __init__(self, cache: EnvCache, sandbox: str = "process", *, slots: int = DEFAULT_SLOTS) -> None:
+        if slots < 1:
+            raise UsageError(f"a supervisor needs at least 1 slot, not {slots}")
+        self.sandbox = sandboxes.checked_level(sandbox)
+        self._cache = cache
+        self._files = ChildFiles()
+        self._versions: dict[str, _Version] = {}
+        self._lock = threading.Lock()
+        self._slots = threading.BoundedSemaphore(slots)
+        self._executor = ThreadPoolExecutor(slots, thread_name_prefix="hwe-step")
+        self._closing = threading.Event()
+        # A supervisor that is dropped without close leaves nothing either; also runs at interpreter exit.
+        self._finalizer = weakref.finalize(self, _release, self._versions, self._files)
+
+    @property
+    def guarantees(self) -> tuple[sandboxes.Guarantee, ...]:
+        """What the sandbox enforces on this machine, and what it does not."""
+        return sandboxes.guarantees(self.sandbox)
+
+    def run(
+        self,
+        code_version_hash: str,
+        function: str,
+        args: Sequence[object] = (),
+        kwargs: Mapping[str, object] | None = None,
+        *,
+        timeout_seconds: float | None = None,
+        context: StepContext | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> StepOutcome:
+        """Run one function of one code version and wait for its end.
+
+        `function` is "package.module.function" or "package.module:Class.method". Arguments are Python values, or
+        payloads of earlier steps, also nested. `cancelled` is asked a few times a second. What the step does
+        wrong is in the outcome; raises `envs.EnvsError` when the environment cannot be had, `ZygoteFailed` when
+        its interpreter does not start, `UsageError` when an argument cannot be pickled, `SupervisorClosed`.
+        """
+        context = context or StepContext(code_version_hash=code_version_hash)
+        request = with_values(function, args, kwargs or {}, context)
+        return self.perform(code_version_hash, request, timeout_seconds=timeout_seconds, cancelled=cancelled)
+
+    def perform(
+        self,
+        code_version_hash: str,
+        request: StepRequest,
+        *,
+        timeout_seconds: float | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> StepOutcome:
+        """`run` for a request that is already made; the raises are the same."""
+        if timeout_seconds is not None and timeout_seconds <= 0:
+            raise UsageError(f"a timeout must be longer than {timeout_seconds} seconds")
+        if self._closing.is_set():
+            raise SupervisorClosed("this supervisor is closed: make another one")
+        zygote = self._version(code_version_hash).zygote()
+        stdout, stderr = self._streams(code_version_hash, request)
+
+        def give_up() -> bool:
+            return self._closing.is_set() or (cancelled is not None and cancelled())
+
+        with self._slots, contextlib.closing(zygote.take()) as step:
+            zygote.replenish()
+            ending = step.perform(
+                request.frame,
+                stdout=stdout,
+                stderr=stderr,
+                timeout_seconds=timeout_seconds,
+                cancelled=give_up,
+            )
+        return _outcome(ending, request, code_version_hash, timeout_seconds)
+
+    def submit(
+        self,
+        code_version_hash: str,
+        function: str,
+        args: Sequence[object] = (),
+        kwargs: Mapping[str, object] | None = None,
+        **options: object,
+    ) -> Future[StepOutcome]:
+        """`run` in the background. Cancelling the future before it started keeps the step from starting."""
+        if self._closing.is_set():
+            raise SupervisorClosed("this supervisor is closed: make another one")
+        return self._executor.submit(self.run, code_version_hash, function, args, kwargs, **options)  # type: ignore[arg-type]
+
+    async def run_async(
+        self,
+        code_version_hash: str,
+        function: str,
+        args: Sequence[object] = (),
+        kwargs: Mapping[str, object] | None = None,
+        *,
+        timeout_seconds: float | None = None,
+        context: StepContext | None = None,
+    ) -> StepOutcome:
+        """`run` for asyncio. Cancelling the task ends the step's whole process tree."""
+        cancelled = threading.Event()
+        future = self.submit(
+            code_version_hash,
+            function,
+            args,
+            kwargs,
+            timeout_seconds=timeout_seconds,
+            context=context,
+            cancelled=cancelled.is_set,
+        )
+        try:
+            return await asyncio.wrap_future(future)
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+
+    def warm(self, code_version_hash: str) -> None:
+        """Materialize a version and start its zygote, so that its first step finds a process waiting."""
+        self._version(code_version_hash).zygote()
+
+    def close(self) -> None:
+        """End every step, zygote and lease of this supervisor. Safe to call twice."""
+        self._closing.set()
+        self._executor.shutdown(wait=True, cancel_futures=True)
+        self._finalizer()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _version(self, code_version_hash: str) -> _Version:
+        with self._lock:
+            version = self._versions.get(code_version_hash)
+            if version is None:
+                version = _Version(code_version_hash, self._cache, self._files)
+                self._versions[code_version_hash] = version
+            return version
+
+    @staticmethod
+    def _streams(code_version_hash: str, request: StepRequest) -> Iterator[LineStream]:
+        context = request.context
+        labels = {
+            "run": context.run_id,
+            "step": context.step_key or request.function,
+            "version": code_version_hash,
+        }
+        return (LineStream({**labels, "stream": stream}) for stream in ("stdout", "stderr"))
+
+
+def _release(versions: dict[str, _Version], files: ChildFiles) -> None:
+    for version in list(versions.values()):
+        version.close()
+    versions.clear()
+    files.close()
+
+
+def _launch(environment: Environment) -> Launch:
+    return Launch(
+        code_version_hash=environment.hash,
+        python=Path(environment.python),
+        import_paths=tuple(Path(path) for path in environment.import_paths),
+        preload=tuple(read_project_settings(environment.project).preload),
+        environment=child_environment([Path(path) for path in environment.bin_directories]),
+    )
+
+
+def _outcome(
+    ending: Ending, request: StepRequest, code_version_hash: str, timeout_seconds: float | None
+) -> StepOutcome:
+    """How the conversation ended, as an outcome. Whatever the child claims is checked or kept opaque."""
+    status: Status
+    payload, error = None, None
+    exit_code, exit_signal = _how_it_exited(ending.wait_status)
+    message = ending.message
+    if ending.protocol_error is None and message is not None:
+        try:
+            status, payload, error = _read_outcome(message)
+        except ProtocolError as problem:
+            status, error = "crashed", StepError("ProtocolError", str(problem))
+    elif ending.ended_by == "timeout":
+        status = "timed_out"
+        error = StepError("TimedOut", f"the step was ended after its {timeout_seconds:g} seconds")
+    elif ending.ended_by == "cancel":
+        status, error = (
+            "cancelled",
+            StepError("Cancelled", "the step was ended because its run was cancelled"),
+        )
+    else:
+        status, error = "crashed", StepError("Crashed", _last_words(ending, exit_code, exit_signal))
+    return StepOutcome(
+        status=status,
+        function=request.function,
+        code_version_hash=code_version_hash,
+        payload=payload,
+        error=error,
+        stdout=ending.stdout,
+        stderr=ending.stderr,
+        usage=Usage(ending.wall_seconds, ending.cpu_seconds, ending.max_rss_bytes),
+        exit_signal=exit_signal,
+        exit_code=exit_code,
+    )
+
+
+def _read_outcome(message: Message) -> tuple[Status, Payload | None, StepError | None]:
+    status = message.header.get("status")
+    if status == "completed":
+        return "completed", Payload.from_message(message), None
+    if status == "failed" and len(message.parts) == 1:
+        try:
+            return "failed", None, StepError.from_json(json.loads(bytes(message.parts[0])))
+        except (ValueError, RecursionError):
+            raise ProtocolError("a step's error is not JSON") from None
+    raise ProtocolError(f"a step reported the status {status!r}")
+
+
+def _how_it_exited(wait_status: int | None) -> tuple[int | None, int | None]:
+    """The (exit code, signal) of a wait status; one of them is None."""
+    if wait_status is None:
+        return None, None
+    code = os.waitstatus_to_exitcode(wait_status)
+    return (code, None) if code >= 0 else (None, -code)
+
+
+def _last_words(ending: Ending, exit_code: int | None, exit_signal: int | None) -> str:
+    if ending.protocol_error is not None:
+        return f"the step process broke the protocol and was killed: {ending.protocol_error}"
+    if exit_signal is not None:
+        try:
+            name = signal.Signals(exit_signal).name
+        except ValueError:
+            name = f"signal {exit_signal}"
+        return f"the step process was killed by {name}; the end of its stderr may say why"
+    if exit_code is not None:
+        return f"the step process exited with code {exit_code} without reporting a result"
+    return "the zygote of this version died, and the step with it"

@@ -1,0 +1,290 @@
+"""Environments and layers, on every Python that is here."""
+
+import json
+import os
+import shutil
+import stat
+import subprocess
+
+import pytest
+
+import envs
+from envs import EnvCache, capture, find_interpreter, find_interpreters
+from envs.interpreters import probe
+
+
+def run(environment, code):
+    done = subprocess.run([environment.python, "-c", code], capture_output=True, text=True, cwd="/")
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def phases():
+    return []
+
+
+@pytest.fixture
+def cache(tmp_path, store, phases):
+    return EnvCache(tmp_path / "cache", store, on_progress=lambda _hash, phase: phases.append(phase))
+
+
+def left_in(cache, name):
+    folder = os.path.join(cache.root, name)
+    return os.listdir(folder) if os.path.isdir(folder) else []
+
+
+def test_an_environment_runs_the_captured_code(cache, version, project, phases):
+    shutil.rmtree(project)
+    with cache.lease(version.hash) as environment:
+        assert run(environment, "import orders.steps; print(orders.steps.price(21))") == "42"
+        assert environment.root == os.path.join(cache.root, "versions", version.hash)
+        assert os.path.isfile(os.path.join(environment.root, "pyvenv.cfg"))
+        assert environment.import_paths == (environment.project,)
+        assert environment.layer_root is None
+    assert phases == ["fetch", "verify", "venv", "compile", "done"]
+    assert stat.S_IMODE(os.stat(cache.root).st_mode) == 0o700
+    assert cache.is_ready(version.hash)
+    assert list(cache.hashes()) == [version.hash]
+
+
+def test_the_second_lease_needs_no_store(cache, version, phases, tmp_path):
+    with cache.lease(version.hash):
+        pass
+    phases.clear()
+    with EnvCache(cache.root).lease(version.hash) as environment:
+        assert environment.hash == version.hash
+    assert phases == []
+    with (
+        pytest.raises(envs.CodeVersionNotFound, match="no artifact store"),
+        EnvCache(tmp_path / "x").lease("0" * 64),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("python", ["3.9", "3.10", "3.12", "3.13"])
+def test_environments_of_other_pythons(cache, store, project, tree, python):
+    try:
+        wanted = find_interpreter(python)
+    except envs.PythonNotFound as error:
+        pytest.skip(str(error))
+    tree(
+        project,
+        {"pyproject.toml": f'[tool.hwe]\npython = "{python}"\n', "src/lib.py": "X = 5", "bad.py": "{{x}}"},
+    )
+    version = capture(project)
+    store.put(version)
+    with cache.lease(version.hash) as environment:
+        assert environment.interpreter_version == wanted.version
+        code = "import sys, lib, orders.steps as s; print('%d.%d.%d' % sys.version_info[:3], lib.X, s.__cached__)"
+        said, value, cached = run(environment, code).split()
+        assert (said, value) == (wanted.version, "5")
+        with open(cached, "rb") as file:
+            assert file.read(8)[4] == 1  # unchecked hash: nobody looks at the source's time
+        assert environment.import_paths[1] == os.path.join(environment.project, "src")
+
+
+def with_lock(project, store, lock):
+    (project / "requirements.txt").write_text(lock)
+    version = capture(project)
+    store.put(version)
+    return version
+
+
+def test_two_versions_with_one_lock_share_a_layer(cache, store, project, six_lock, phases):
+    first = with_lock(project, store, six_lock)
+    with cache.lease(first.hash) as environment:
+        assert run(environment, "import six; print(six.__version__)") == "1.17.0"
+        layer = environment.layer_root
+        assert environment.bin_directories == (f"{environment.root}/bin", f"{layer}/bin")
+        assert not [n for n in os.listdir(environment.root + "/bin") if "pip" in n]
+    (project / "orders/steps.py").write_text("import six\n")
+    second = with_lock(project, store, six_lock)
+    with cache.lease(second.hash) as environment:
+        assert environment.layer_root == layer
+        assert run(environment, "import orders.steps") == ""
+    assert left_in(cache, "layers") == [os.path.basename(layer)]
+
+
+def test_a_pth_file_of_the_layer_counts(cache, store, project, six_lock):
+    version = with_lock(project, store, six_lock)
+    with cache.lease(version.hash) as environment:
+        site_packages = os.path.dirname(run(environment, "import six; print(six.__file__)"))
+        with open(os.path.join(site_packages, "nested.pth"), "w") as file:
+            file.write("import sys; sys.nested = 1\n")
+        assert run(environment, "import sys; print(sys.nested)") == "1"
+
+
+def test_a_wrong_hash_builds_nothing(cache, store, project):
+    version = with_lock(project, store, "six==1.17.0 --hash=sha256:" + "0" * 64 + "\n")
+    with pytest.raises(envs.EnvironmentBuildFailed) as caught, cache.lease(version.hash):
+        pass
+    message = str(caught.value)
+    assert "ash" in message
+    assert "\n" not in message
+    assert os.path.isfile(caught.value.log_path)
+    assert left_in(cache, "versions") == left_in(cache, "layers") == left_in(cache, "trash") == []
+
+
+def test_a_corrupt_artifact_builds_nothing(cache, store, version, phases):
+    path = os.path.join(store.location, "artifacts", version.artifact_id[:2], version.artifact_id + ".zip")
+    with open(path, "r+b") as file:
+        file.write(b"XX")
+    with pytest.raises(envs.ArtifactCorrupt), cache.lease(version.hash):
+        pass
+    assert phases == ["fetch", "verify"]
+    assert left_in(cache, "versions") == []
+
+
+def test_a_lock_that_is_not_the_one_in_the_manifest_never_reaches_the_shared_layer(cache, tmp_path, six_lock):
+    import hashlib
+    import io
+
+    from envs.artifact import ArtifactWriter
+    from envs.manifest import FileEntry, Lock, Manifest
+
+    out = io.BytesIO()
+    writer = ArtifactWriter(out)
+    evil = six_lock.replace("1.17.0", "1.16.0").encode()
+    sha256, size = writer.add("requirements.txt", False, iter([evil]))
+    lock = Lock("requirements.txt", hashlib.sha256(six_lock.encode()).hexdigest())
+    manifest = Manifest((FileEntry("requirements.txt", sha256, size, False),), lock, None)
+    writer.finish(manifest)
+
+    class Hostile:
+        hash = manifest.code_version_hash
+        artifact_id = hashlib.sha256(out.getvalue()).hexdigest()
+        size_bytes = len(out.getvalue())
+
+        def open_artifact(self):
+            return io.BytesIO(out.getvalue())
+
+    cache.store.put(Hostile())
+    with pytest.raises(envs.ArtifactCorrupt, match="lock"), cache.lease(manifest.code_version_hash):
+        pass
+    assert left_in(cache, "layers") == []
+
+
+def test_a_python_that_is_missing_is_named_with_how_to_get_it(cache, store, project):
+    (project / "pyproject.toml").write_text('[tool.hwe]\npython = "3.12.99"\n')
+    version = capture(project)
+    store.put(version)
+    with pytest.raises(envs.PythonNotFound, match=r"uv python install 3\.12\.99"), cache.lease(version.hash):
+        pass
+    assert left_in(cache, "versions") == []
+
+
+def break_interpreter(environment):
+    os.unlink(environment.python)
+    os.symlink("/nowhere/python3", environment.python)
+
+
+def test_an_environment_whose_python_is_gone_is_rebuilt_when_nobody_runs_in_it(cache, version):
+    with cache.lease(version.hash) as environment:
+        break_interpreter(environment)
+        with pytest.raises(envs.EnvironmentBroken), cache.lease(version.hash):
+            pass
+    with cache.lease(version.hash) as environment:
+        assert run(environment, "print(1)") == "1"
+
+
+def test_an_environment_without_its_layer_is_rebuilt(cache, store, project, six_lock):
+    version = with_lock(project, store, six_lock)
+    with cache.lease(version.hash) as environment:
+        shutil.rmtree(environment.layer_root)
+    with cache.lease(version.hash) as environment:
+        assert run(environment, "import six; print(1)") == "1"
+
+
+def test_a_directory_that_merely_exists_is_no_environment(cache, version):
+    root = os.path.join(cache.root, "versions", version.hash)
+    for marker in (None, "", "{}", json.dumps({"schema": 1, "hash": "0" * 64})):
+        shutil.rmtree(root, ignore_errors=True)
+        os.makedirs(root + "/bin")
+        if marker is not None:
+            with open(root + "/.hwe-environment.json", "w") as file:
+                file.write(marker)
+        assert not cache.is_ready(version.hash)
+        with cache.lease(version.hash) as environment:
+            assert run(environment, "import orders; print(1)") == "1"
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """Mounts a file system of so many KiB, one at a time."""
+    mount = tmp_path / "small"
+    mount.mkdir()
+    mounted = []
+
+    def make(kibibytes):
+        while mounted:
+            subprocess.run(["umount", mounted.pop()], check=True)
+        command = ["mount", "-t", "tmpfs", "-o", f"size={kibibytes}k", "none", mount]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            pytest.skip(f"FULL DISK NOT TESTED: no right to mount a tmpfs: {done.stderr.strip()}")
+        mounted.append(mount)
+        return mount
+
+    yield make
+    while mounted:
+        subprocess.run(["umount", mounted.pop()], check=True)
+
+
+def test_a_full_disk_is_said_plainly_and_leaves_nothing(store, project, six_lock, small_disk):
+    version = with_lock(project, store, six_lock)
+    failures = 0
+    for kibibytes in range(4, 164, 8):  # full at another moment of the build each time
+        mount = small_disk(kibibytes)
+        try:
+            cache = EnvCache(mount / "cache", store)
+            with cache.lease(version.hash) as environment:
+                assert run(environment, "import six, orders.steps; print(1)") == "1"
+        except envs.CacheUnusable as error:
+            assert "no space left" in str(error)
+            failures += 1
+            for name in ("versions", "layers", "trash"):
+                # A layer may have been finished before the disk was full.
+                assert all(
+                    os.path.exists(cache.root + "/layers/" + n + "/.hwe-layer.json") for n in left_in(cache, name)
+                )
+    assert 5 < failures < 20
+
+
+def test_a_full_store_is_said_plainly(version, small_disk):
+    mount = small_disk(64)
+    small = envs.DirectoryStore(mount / "store")
+    with open(mount / "filler", "wb", buffering=0) as file, pytest.raises(OSError):
+        while True:
+            file.write(bytes(4096))
+    with pytest.raises(envs.StoreUnusable, match="no space left"):
+        small.put(version)
+
+
+def test_a_cache_that_others_could_write_is_refused(tmp_path):
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+    with pytest.raises(envs.CacheUnusable, match="chmod o-w"):
+        EnvCache(tmp_path / "open")
+    (tmp_path / "file").touch()
+    with pytest.raises(envs.CacheUnusable, match="not a directory"):
+        EnvCache(tmp_path / "file")
+    if os.geteuid() == 0:
+        (tmp_path / "theirs").mkdir()
+        os.chown(tmp_path / "theirs", 65534, 65534)
+        (tmp_path / "link").symlink_to("theirs")
+        with pytest.raises(envs.CacheUnusable, match="another user"):
+            EnvCache(tmp_path / "link")
+
+
+def test_the_pythons_of_this_machine_are_found():
+    found = find_interpreters()
+    assert probe(os.path.realpath(find_interpreter(None).path)) in found
+    assert len({i.path for i in found}) == len(found)
+    newest = find_interpreter(".".join(found[0].version.split(".")[:2]))
+    assert newest.version == found[0].version
+    with pytest.raises(envs.PythonUnsupported):
+        find_interpreter("3.7")
+    with pytest.raises(envs.PythonNotFound) as caught:
+        find_interpreter("3.11.99")
+    assert found[0].version in caught.value.found

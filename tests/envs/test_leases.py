@@ -1,0 +1,175 @@
+"""Promises: one build for any number of processes; kill -9 leaves nothing; what is in use is locked by the kernel."""
+
+import fcntl
+import os
+import random
+import signal
+import subprocess
+import threading
+import time
+
+import pytest
+
+import envs
+from envs import EnvCache, capture
+
+BUILD = """
+import sys, envs
+def say(code_version_hash, phase): print(phase, flush=True)
+cache = envs.EnvCache(sys.argv[1], envs.open_store(sys.argv[2]), on_progress=say)
+with cache.lease(sys.argv[3]) as environment:
+    import subprocess
+    subprocess.run([environment.python, "-c", "import orders.steps"], check=True)
+    print("leased", flush=True)
+    if len(sys.argv) > 4: sys.stdin.read()
+"""
+
+
+def is_locked(cache, version):
+    with open(os.path.join(cache.root, "leases", f"{version.hash}.lock"), "rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        return False
+
+
+@pytest.mark.parametrize("count", [50, pytest.param(200, marks=pytest.mark.slow)])
+def test_processes_asking_for_one_version_build_it_once(tmp_path, store, project, start, count):
+    if count == 200 and not os.environ.get("HWE_TEST_SLOW"):
+        pytest.skip("set HWE_TEST_SLOW=1 for two hundred processes")
+    version = capture(project)
+    store.put(version)
+    processes = [start(BUILD, tmp_path / "cache", store.location, version.hash) for _ in range(count)]
+    said = []
+    for process in processes:
+        out, err = process.communicate()
+        assert err == ""
+        said += out.split()
+    assert said.count("done") == said.count("fetch") == 1
+    assert said.count("leased") == count
+
+
+def test_threads_asking_for_one_version_build_it_once(tmp_path, store, version):
+    phases, environments = [], []
+    cache = EnvCache(tmp_path / "cache", store, on_progress=lambda _hash, phase: phases.append(phase))
+
+    def ask():
+        with cache.lease(version.hash) as environment:
+            environments.append(environment)
+
+    threads = [threading.Thread(target=ask) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(environments) == 20
+    assert phases.count("done") == 1
+
+
+def kill_rounds(cache_root, store, version, start, rounds, seconds):
+    for _ in range(rounds):
+        process = start(BUILD, cache_root, store.location, version.hash)
+        process.stdout.readline()  # the build has begun
+        time.sleep(random.random() * seconds)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        cache = EnvCache(cache_root, store)
+        if cache.is_ready(version.hash):
+            # Finished before the kill: whole, or not there.
+            with cache.lease(version.hash) as environment:
+                subprocess.run([environment.python, "-c", "import orders.steps"], check=True)
+                root = environment.root
+            os.rename(root, os.path.join(cache.root, "trash", str(random.random())))
+    return EnvCache(cache_root, store)
+
+
+def test_killed_build_leaves_no_environment(tmp_path, store, version, start):
+    cache = kill_rounds(tmp_path / "cache", store, version, start, 25, 0.15)
+    with cache.lease(version.hash) as environment:
+        subprocess.run([environment.python, "-c", "import orders.steps"], check=True)
+    assert os.listdir(os.path.join(cache.root, "versions")) == [version.hash]
+
+
+def test_killed_build_leaves_no_layer(tmp_path, store, project, six_lock, start):
+    (project / "requirements.txt").write_text(six_lock)
+    (project / "orders/steps.py").write_text("import six\nassert six.__version__\n")
+    version = capture(project)
+    store.put(version)
+    for number in range(8):
+        kill_rounds(tmp_path / f"cache{number % 2}", store, version, start, 1, 0.5)
+    with EnvCache(tmp_path / "cache0", store).lease(version.hash) as environment:
+        subprocess.run([environment.python, "-c", "import orders.steps"], check=True)
+
+
+def test_a_lease_is_held_by_the_kernel_and_dropped_with_its_process(tmp_path, store, version, start):
+    cache = EnvCache(tmp_path / "cache", store)
+    process = start(BUILD, cache.root, store.location, version.hash, "stay", stdin=subprocess.PIPE)
+    while process.stdout.readline() != "leased\n":
+        assert process.poll() is None
+    assert is_locked(cache, version)
+    with cache.lease(version.hash):  # shared with others
+        assert is_locked(cache, version)
+    assert is_locked(cache, version)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not is_locked(cache, version)
+
+
+def test_a_lease_may_end_in_another_thread(tmp_path, store, version):
+    cache = EnvCache(tmp_path / "cache", store)
+    lease = cache.lease(version.hash)
+    lease.__enter__()
+    with pytest.raises(RuntimeError):
+        lease.__enter__()
+    thread = threading.Thread(target=lease.release)
+    thread.start()
+    thread.join()
+    lease.release()
+    assert not is_locked(cache, version)
+
+
+def test_a_child_does_not_inherit_the_lease(tmp_path, store, version):
+    cache = EnvCache(tmp_path / "cache", store)
+    with cache.lease(version.hash) as environment:
+        child = subprocess.Popen(
+            [environment.python, "-c", "print(flush=True); input()"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, close_fds=False,
+        )  # fmt: skip
+    try:
+        child.stdout.readline()
+        assert not is_locked(cache, version)
+    finally:
+        child.communicate(b"\n")
+
+
+def test_a_cached_lease_is_cheap(tmp_path, store, version):
+    cache = EnvCache(tmp_path / "cache", store)
+    with cache.lease(version.hash):
+        pass
+    times = []
+    for _ in range(200):
+        begin = time.perf_counter()
+        with cache.lease(version.hash):
+            times.append(time.perf_counter() - begin)
+    assert sorted(times)[100] < 0.001
+
+
+@pytest.mark.parametrize("text", ["", "..", "../x", "0" * 63, "Z" * 64])
+def test_what_is_no_hash_never_becomes_a_path(tmp_path, store, text):
+    with pytest.raises(envs.HashInvalid):
+        EnvCache(tmp_path / "cache", store).lease(text)
+
+
+def test_an_environment_is_finished_even_when_reporting_it_fails(tmp_path, store, version):
+    def report(_hash, phase):
+        if phase == "done":
+            raise ZeroDivisionError
+
+    with (
+        pytest.raises(ZeroDivisionError),
+        EnvCache(tmp_path / "cache", store, on_progress=report).lease(version.hash),
+    ):
+        pass
+    with EnvCache(tmp_path / "cache").lease(version.hash) as environment:
+        subprocess.run([environment.python, "-c", "import orders"], check=True)

@@ -1,0 +1,5 @@
+import json
+
+
+def dumped(value):
+    return json.dumps(value)
