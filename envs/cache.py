@@ -133,9 +133,7 @@ class EnvCache:
             return take_shared(lease_path)
 
     def _build(self, code_version_hash: str, root: str, lease_path: str) -> None:
-        with exclusive(
-            os.path.join(self.root, "locks", f"version-{code_version_hash}.lock")
-        ) as lock_descriptor:
+        with exclusive(os.path.join(self.root, "locks", f"version-{code_version_hash}.lock")) as lock_descriptor:
             environment = read_environment(root, code_version_hash)
             if environment:
                 missing = environment.missing_part()
@@ -191,9 +189,7 @@ class EnvCache:
 def _usable_root(path: str) -> str:
     """The real path of the cache, made if missing. Code runs from it: nobody else may own or write it."""
     if "\n" in path:
-        raise CacheUnusable(
-            repr(path), "a path with a line break in it cannot be on sys.path; choose another place"
-        )
+        raise CacheUnusable(repr(path), "a path with a line break in it cannot be on sys.path; choose another place")
     try:
         os.makedirs(path, mode=0o700, exist_ok=True)
         status = os.stat(path)
@@ -203,9 +199,7 @@ def _usable_root(path: str) -> str:
         raise CacheUnusable(path, explain_os_error(error)) from error
     user = os.geteuid()
     if status.st_uid != user and (user != 0 or os.path.islink(path)):
-        raise CacheUnusable(
-            path, f"belongs to another user ({status.st_uid}); choose a directory of your own"
-        )
+        raise CacheUnusable(path, f"belongs to another user ({status.st_uid}); choose a directory of your own")
     if status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:
         raise CacheUnusable(path, f"can be written by everybody; run: chmod o-w {path}")
     if not os.access(path, os.W_OK | os.X_OK):

@@ -141,9 +141,7 @@ def _lock(root: str, settings: ProjectSettings, kept: dict[str, bytes]) -> Lock 
         return None
     data = read_small_file(root, settings.requirements, kept)
     if data is None:
-        raise ProjectSettingsInvalid(
-            settings.requirements, "it vanished while the project was captured; try again"
-        )
+        raise ProjectSettingsInvalid(settings.requirements, "it vanished while the project was captured; try again")
     return read_lock(settings.requirements, data)
 
 

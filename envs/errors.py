@@ -100,9 +100,7 @@ class UnusableName(ProjectError):
 class UnreadableFile(ProjectError):
     def __init__(self, path: str, reason: str) -> None:
         self.path, self.reason = path, reason
-        super().__init__(
-            f"{path} cannot be read ({reason}): make it readable, or exclude it under [tool.hwe] exclude"
-        )
+        super().__init__(f"{path} cannot be read ({reason}): make it readable, or exclude it under [tool.hwe] exclude")
 
 
 class UnsupportedFile(ProjectError):
@@ -182,9 +180,7 @@ class StoreError(EnvsError):
 class HashInvalid(StoreError):
     """Not a code_version_hash, or too short a part of one."""
 
-    def __init__(
-        self, text: str, problem: str = "is not a code version hash of 64 hexadecimal digits"
-    ) -> None:
+    def __init__(self, text: str, problem: str = "is not a code version hash of 64 hexadecimal digits") -> None:
         self.text = text
         super().__init__(f"{text!a} {problem}: `hwe capture` prints the hash of a project")
 
@@ -195,8 +191,7 @@ class CodeVersionNotFound(StoreError):
     def __init__(self, code_version_hash: str, location: str) -> None:
         self.code_version_hash, self.location = code_version_hash, location
         super().__init__(
-            f"code version {code_version_hash} is not in {location}: "
-            f"capture and put it from a checkout of that code"
+            f"code version {code_version_hash} is not in {location}: capture and put it from a checkout of that code"
         )
 
 
@@ -229,9 +224,7 @@ class StoreNotSupported(EnvsError):
 
     def __init__(self, location: str, scheme: str) -> None:
         self.location, self.scheme = location, scheme
-        super().__init__(
-            f"artifact store {location}: this build has no {scheme}:// store; use file:///absolute/path"
-        )
+        super().__init__(f"artifact store {location}: this build has no {scheme}:// store; use file:///absolute/path")
 
 
 def explain_os_error(error: OSError) -> str:

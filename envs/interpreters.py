@@ -152,9 +152,7 @@ def _folders() -> list[str]:
         os.environ.get("XDG_DATA_HOME") or os.path.join(home, ".local", "share"), "uv", "python"
     )
     # pyenv's shims are shell scripts that start whatever is configured where one happens to stand.
-    on_path = [
-        p for p in os.environ.get("PATH", "").split(os.pathsep) if p and os.path.basename(p) != "shims"
-    ]
+    on_path = [p for p in os.environ.get("PATH", "").split(os.pathsep) if p and os.path.basename(p) != "shims"]
     installed = [
         os.path.join(base, name, "bin")
         for base in (os.path.join(pyenv, "versions"), uv)

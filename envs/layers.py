@@ -33,8 +33,8 @@ FULL_BYTES = 1024**2
 # They would point uv or the interpreter under it at something else than the layer.
 _MISLEADING = (
     "VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "UV_SYSTEM_PYTHON",
-    "UV_PYTHON",    "UV_PROJECT_ENVIRONMENT", "UV_TARGET", "UV_PREFIX", "UV_CONSTRAINT", "UV_OVERRIDE", "UV_NO_VERIFY_HASHES",
-    "UV_PYTHON_PREFERENCE", "UV_BREAK_SYSTEM_PACKAGES",
+    "UV_PYTHON", "UV_PROJECT_ENVIRONMENT", "UV_TARGET", "UV_PREFIX", "UV_CONSTRAINT", "UV_OVERRIDE",
+    "UV_NO_VERIFY_HASHES", "UV_PYTHON_PREFERENCE", "UV_BREAK_SYSTEM_PACKAGES",
 )  # fmt: skip
 
 
@@ -147,9 +147,7 @@ def _install(root: str, log_path: str, lock_descriptor: int) -> None:
         kept = None
     if done.returncode:
         if is_disk_full(root, output):
-            raise CacheUnusable(
-                root, "no space left on its disk; free some, or move it to a larger one, and try again"
-            )
+            raise CacheUnusable(root, "no space left on its disk; free some, or move it to a larger one, and try again")
         raise EnvironmentBuildFailed("installing the locked requirements", _tail(output), kept)
 
 
@@ -164,7 +162,5 @@ def is_disk_full(path: str, output: str) -> bool:
 
 def _tail(output: str) -> str:
     lines = [line.strip(" ×╰─▶├│") for line in output.splitlines()]
-    lines = [
-        line for line in lines if line and not line.startswith(("Resolved ", "Using Python ", "warning:"))
-    ]
+    lines = [line for line in lines if line and not line.startswith(("Resolved ", "Using Python ", "warning:"))]
     return " | ".join(lines[-TAIL_LINES:])

@@ -31,9 +31,9 @@ from envs.settings import PYPROJECT, ProjectSettings
 # count.
 LITTER = (
     "__pycache__", "*.pyc", "*.pyo", ".git", ".hg", ".svn", ".venv", "venv", ".env", ".tox", ".nox",
-    ".mypy_cache",    ".ruff_cache", ".pytest_cache", ".hypothesis", ".coverage", ".coverage.*", ".idea", ".vscode", "*.swp",
-    "*.swo",    "*~", ".#*", "#*#", ".DS_Store", "Thumbs.db", "*.egg-info", ".eggs", "node_modules", ".ipynb_checkpoints",
-    ".hwe", "hwe.toml", "hwe.sqlite*",
+    ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis", ".coverage", ".coverage.*", ".idea",
+    ".vscode", "*.swp", "*.swo", "*~", ".#*", "#*#", ".DS_Store", "Thumbs.db", "*.egg-info", ".eggs",
+    "node_modules", ".ipynb_checkpoints", ".hwe", "hwe.toml", "hwe.sqlite*",
 )  # fmt: skip
 _LITTER_NAMES = frozenset(name for name in LITTER if "*" not in name)
 _LITTER_PATTERN = re.compile("|".join(fnmatch.translate(name) for name in LITTER if "*" in name))
@@ -76,9 +76,7 @@ def list_project_files(root: str, settings: ProjectSettings) -> list[ProjectFile
         if len(files) > MAX_FILES:
             raise ProjectTooLarge(root, f"has more than {MAX_FILES} files")
     if not files:
-        raise ProjectSettingsInvalid(
-            root, "there is no file to capture; see to [tool.hwe] include and exclude"
-        )
+        raise ProjectSettingsInvalid(root, "there is no file to capture; see to [tool.hwe] include and exclude")
     files.sort(key=lambda file: file.path.encode())
     paths = [file.path for file in files]
     for first, second in itertools.pairwise(paths):
@@ -116,9 +114,7 @@ def _walk(
             # A directory that holds the lock is entered even when a pattern leaves out the rest of it.
             if not unwanted or any(name and name.startswith(path + "/") for name in always):
                 yield from _walk(root, path, excluded, always, unwanted)
-        elif path in always or not (
-            only_always or is_litter(entry.name) or _excluded_file(path, entry, excluded)
-        ):
+        elif path in always or not (only_always or is_litter(entry.name) or _excluded_file(path, entry, excluded)):
             yield path, entry
 
 

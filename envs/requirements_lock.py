@@ -113,9 +113,7 @@ def _option_problem(line: str) -> str | None:
     option = re.split(r"[=\s]", line, maxsplit=1)[0]
     if option in _HARMLESS_OPTIONS:
         return None
-    if option in ("-r", "-c", "-e", "--requirement", "--constraint", "--editable") or re.match(
-        r"-[rce]", line
-    ):
+    if option in ("-r", "-c", "-e", "--requirement", "--constraint", "--editable") or re.match(r"-[rce]", line):
         return f"`{_shortened(line)}` refers to something outside the lock"
     return f"`{_shortened(line)}` is an option that a lock cannot have"
 
@@ -138,9 +136,7 @@ def _requirement_problem(line: str) -> str | None:
     if not hashes:
         return f"`{_shortened(text)}` has no --hash"
     if bad := next((h for h in hashes if not _GOOD_HASH.fullmatch(h)), None):
-        return (
-            f"`{_shortened(text)}` has the hash {_shortened(bad)}, which is not SHA-256, SHA-384 or SHA-512"
-        )
+        return f"`{_shortened(text)}` has the hash {_shortened(bad)}, which is not SHA-256, SHA-384 or SHA-512"
     return None
 
 

@@ -149,9 +149,7 @@ def _modules(table: dict[str, Any]) -> tuple[str, ...]:
     modules = _strings(table, "preload") or ()
     for name in modules:
         if not all(part.isidentifier() for part in name.split(".")):
-            raise ProjectSettingsInvalid(
-                PYPROJECT, f"[tool.hwe] preload: {name!r} is not the name of a module"
-            )
+            raise ProjectSettingsInvalid(PYPROJECT, f"[tool.hwe] preload: {name!r} is not the name of a module")
     return modules
 
 

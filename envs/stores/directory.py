@@ -75,9 +75,7 @@ class DirectoryStore:
             try:
                 artifact_id, size = _parse_pointer(pointer)
             except ValueError:
-                problem = (
-                    f"its pointer for code version {code_version_hash} in {self.location} is not readable"
-                )
+                problem = f"its pointer for code version {code_version_hash} in {self.location} is not readable"
                 raise ArtifactCorrupt("of unknown id", problem) from None
             try:
                 file = open(self._artifact_path(artifact_id), "rb")  # noqa: SIM115  # StoredArtifact closes it
@@ -175,9 +173,7 @@ def _read_pointer(path: str) -> bytes | None:
 
 def _parse_pointer(data: bytes) -> tuple[str, int]:
     match json.loads(data):
-        case {"format": 1, "artifact_id": str(artifact_id), "size_bytes": int(size)} if is_sha256(
-            artifact_id
-        ):
+        case {"format": 1, "artifact_id": str(artifact_id), "size_bytes": int(size)} if is_sha256(artifact_id):
             return artifact_id, size
     raise ValueError("not a pointer of this format")
 

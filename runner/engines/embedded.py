@@ -85,8 +85,13 @@ class EmbeddedEngine:
             "enable_otlp": False,
         }
         DBOS(config=config)
+
         # None: a run is not given up because its workers died often.
-        self._turn = DBOS.workflow(name="hwe.turn", max_recovery_attempts=None)(self._take_turn)
+        @DBOS.workflow(name="hwe.turn", max_recovery_attempts=None)
+        def turn(run_id: str, turn_id: str, number: int) -> None:
+            self._take_turn(run_id, turn_id, number)
+
+        self._turn = turn
 
     def start(self) -> None:
         """Begin to take turns, and take over what dead workers left."""

@@ -17,10 +17,8 @@ def write_tree(root, files):
     for path, content in files.items():
         target = root / path
         target.parent.mkdir(parents=True, exist_ok=True)
-        mode = 0o644
-        if isinstance(content, tuple):
-            content, mode = content
-        target.write_bytes(content if isinstance(content, bytes) else content.encode())
+        data, mode = content if isinstance(content, tuple) else (content, 0o644)
+        target.write_bytes(data if isinstance(data, bytes) else data.encode())
         target.chmod(mode)
     return root
 

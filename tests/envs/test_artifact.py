@@ -55,11 +55,11 @@ def test_extraction_restores_the_project(project, tmp_path):
 def test_a_flipped_byte_anywhere_is_refused(project):
     version = capture(project)
     data = bytes_of(version)
-    for position in random.Random(1).sample(range(len(data)), 200) + [0, len(data) - 1]:
+    for position in [*random.Random(1).sample(range(len(data)), 200), 0, len(data) - 1]:
         broken = bytearray(data)
         broken[position] ^= 1
         refuse(broken, version.hash, version.artifact_id)
-        # Also when whoever changed it could name the new digest: only the hash of the code version is trusted.
+        # Also when whoever changed it could name the new digest: only the code version hash is trusted.
         refuse(broken, version.hash)
 
 
@@ -106,9 +106,11 @@ def test_a_manifest_with_a_path_that_leads_elsewhere_is_refused(path):
 @pytest.mark.parametrize(
     "data",
     [
-        b"[]", b"{", b"[" * 100_000, b'{"a":1}', manifest_of("a", schema=2), manifest_of("a", python="3.12; rm"),
+        b"[]", b"{", b"[" * 100_000, b'{"a":1}',
+        manifest_of("a", schema=2), manifest_of("a", python="3.12; rm"),
         manifest_of("a", lock={"path": "b", "sha256": "0" * 64}), manifest_of("a") + b" ",
-        manifest_of("a", files=[["a", "0" * 64, True, False]]), manifest_of("a", files=[["a", "0" * 64, -1, False]]),
+        manifest_of("a", files=[["a", "0" * 64, True, False]]),
+        manifest_of("a", files=[["a", "0" * 64, -1, False]]),
         manifest_of("a", files=[["a", "0" * 64, 2**40, False]]),
         manifest_of("a", files=[["b", "0" * 64, 0, False], ["a", "0" * 64, 0, False]]),
         manifest_of("a", files=[["a", "0" * 64, 0, False]] * 2),

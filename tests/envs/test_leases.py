@@ -1,4 +1,4 @@
-"""Promises: one build for any number of processes; kill -9 leaves nothing; what is in use is locked by the kernel."""
+"""Promises: one build for any number of processes; kill -9 leaves nothing; what is in use is locked."""
 
 import fcntl
 import os

@@ -77,7 +77,8 @@ def test_an_unlocked_requirement_is_named_with_the_command_that_locks_it(lock, s
 
 
 def test_a_lock_reads_the_same_with_either_line_end():
-    text = f"# made by uv\nsix==1.17.0 \\\n    {HASH} \\\n    {HASH}\n    # via x\nb==1 ; python_version < '4' {HASH}\n"
+    text = f"# made by uv\nsix==1.17.0 \\\n    {HASH} \\\n    {HASH}\n    # via x\n"
+    text += f"b==1 ; python_version < '4' {HASH}\n"
     unix = read_lock("requirements.txt", text.encode())
     assert unix == read_lock("requirements.txt", b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
     assert unix is not None
