@@ -17,6 +17,7 @@ from runner.cli.installation import Installation, submit
 from runner.cli.progress import Reporter, reporter
 from runner.ledger import Fenced, RunRecord
 from runner.presence import Presence
+from runner.sandbox import checked_level
 from runner.supervisor import DEFAULT_SLOTS, Supervisor
 
 logger = logging.getLogger("hwe.worker")
@@ -76,6 +77,7 @@ def run_in_foreground(
 
     If this process dies, a worker adopts the run.
     """
+    checked_level(installation.settings.sandbox)  # before anything is stored
     ledger = installation.ledger
     presence = installation.presence()
     new_id = submit(

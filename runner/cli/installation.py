@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Self
 
-from envs import ArtifactStore, CodeVersion, EnvCache, capture, open_store
+from envs import ArtifactStore, CodeVersion, EnvCache, capture, find_interpreter, open_store
 from runner.errors import UsageError
 from runner.functions import check_functions
 from runner.ledger import Ledger
@@ -92,6 +92,8 @@ def submit(
         raise UsageError(f"run id {run_id!r} may hold letters, digits, dots, dashes and underscores, 128 at most")
     version = capture(project)
     check_against_project(definition, version, project)
+    if version.manifest.python is not None:
+        find_interpreter(version.manifest.python)  # the ledger is a local file, so its workers are on this machine
     installation.keep(version)
     installation.ledger.create_run(
         run_id,

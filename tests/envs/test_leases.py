@@ -34,10 +34,8 @@ def is_locked(cache, version):
         return False
 
 
-@pytest.mark.parametrize("count", [50, pytest.param(200, marks=pytest.mark.slow)])
-def test_processes_asking_for_one_version_build_it_once(tmp_path, store, project, start, count):
-    if count == 200 and not os.environ.get("HWE_TEST_SLOW"):
-        pytest.skip("set HWE_TEST_SLOW=1 for two hundred processes")
+def test_two_hundred_processes_asking_for_one_version_build_it_once(tmp_path, store, project, start):
+    count = 200
     version = capture(project)
     store.put(version)
     processes = [start(BUILD, tmp_path / "cache", store.location, version.hash) for _ in range(count)]
