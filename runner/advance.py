@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from envs import ArtifactStore, EnvsError
+from runner.definition import Definition, Task, Wait
 from runner.errors import RunnerError
 from runner.ledger import Ledger, RunRecord, StepRecord
 from runner.outcome import StepError, StepOutcome
@@ -20,7 +21,7 @@ from runner.policy import ArtifactMissing, CodeVersionMismatch, Decision, Mode, 
 from runner.request import StepContext, StepRequest, with_templates
 from runner.supervisor import Supervisor
 from runner.templates import references
-from runner.workflow import Completed, Definition, Failed, Ready, Recorded, Task, Wait, Waiting, plan
+from runner.workflow import Completed, Failed, Ready, Recorded, Waiting, plan
 
 logger = logging.getLogger("hwe.advance")
 
@@ -80,7 +81,7 @@ class Advancer:
         if epoch is None:
             return None
         run = self._ledger.run(run_id)
-        definition = Definition.from_canonical(run.definition)
+        definition = Definition.from_json(run.definition)
         while not self._stopping.is_set():
             recorded = self._ledger.steps(run_id)
             next_move = plan(

@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from runner.definition import Definition, Task
 from runner.errors import UsageError
-from runner.workflow import Definition, Task
 
 # The same expressions as in the child program. A root is what stands before the first dot or bracket.
 _TEMPLATE = re.compile(r"\{\{\s*([^{}]+?)\s*\}\}|\$\{\s*([^{}]+?)\s*\}")

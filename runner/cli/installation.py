@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any, Self
 
 from envs import ArtifactStore, CodeVersion, EnvCache, capture, find_interpreter, open_store
+from runner.definition import Definition, Task, load_definition
 from runner.errors import UsageError
 from runner.functions import check_functions
 from runner.ledger import Ledger
 from runner.presence import Presence
 from runner.settings import Settings
 from runner.templates import check_references
-from runner.workflow import Definition, Task, load_definition
 
 # A run id becomes part of the engine's ids and of file names.
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -145,7 +145,9 @@ def read_input(text: str | None) -> Any:
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"input file {source} cannot be read: {error}") from error
     try:
-        return json.loads(text, parse_constant=_no_constant)
+        value = json.loads(text, parse_constant=_no_constant)
+        json.dumps(value, ensure_ascii=False).encode()  # half a surrogate pair parses, but cannot be stored
+        return value
     except (ValueError, RecursionError) as error:
         raise UsageError(
             f"{source} is not JSON: {error}; quote it for the shell, as in --input '{{\"amount\": 7}}'"

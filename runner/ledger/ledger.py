@@ -11,11 +11,11 @@ from typing import Any, Self
 
 import sqlalchemy as sa
 
+from runner.definition import Definition
 from runner.ledger.database import explained, open_database
 from runner.ledger.errors import Fenced, RunExists, RunNotFound, RunNotInState
 from runner.ledger.records import CodeVersionRecord, RunRecord, StepRecord
 from runner.ledger.tables import code_versions, workflow_runs, workflow_steps
-from runner.workflow import Definition
 
 UNFINISHED = ("pending", "running", "waiting")
 _MIN_PREFIX = 8
@@ -129,7 +129,7 @@ class Ledger:
                     run_id=run_id,
                     workflow_name=definition.name,
                     workflow_version=definition.version,
-                    definition=definition.canonical_json(),
+                    definition=definition.to_json(),
                     project=project,
                     status="pending",
                     epoch=0,

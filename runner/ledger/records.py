@@ -25,7 +25,7 @@ class CodeVersionRecord:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """A run. `input`, `output` and `error` are parsed JSON; `definition` is its canonical text. Times are aware."""
+    """A run. `input`, `output` and `error` are parsed JSON; `definition` is its JSON text. Times are aware."""
 
     run_id: str
     workflow_name: str
