@@ -67,7 +67,7 @@ def _advice(said: str) -> str:
         return "free some space on its disk; nothing that was recorded is lost"
     if "locked" in lowered:
         return "another process holds it; try again"
-    if "readonly" in lowered or "permission" in lowered or "unable to open" in lowered:
+    if any(word in lowered for word in ("readonly", "read-only", "permission", "unable to open")):
         return "check the owner and permissions of the file and its directory, or set HWE_HOME or HWE_DATABASE_URL"
     return "check HWE_DATABASE_URL"
 
@@ -91,7 +91,6 @@ def _configure(engine: sa.Engine) -> None:
         connection.isolation_level = None
         for pragma in (
             f"busy_timeout={BUSY_TIMEOUT_SECONDS * 1000}",
-            "journal_mode=WAL",
             # FULL: what was reported as recorded survives a power failure, at one fsync for each transaction.
             "synchronous=FULL",
             "foreign_keys=ON",
@@ -119,8 +118,6 @@ def _bring_up_to_date(engine: sa.Engine, path: Path) -> None:
         revision = None
         if REVISION_TABLE in names:
             revision = connection.execute(sa.text(f"SELECT version_num FROM {REVISION_TABLE}")).scalar()  # noqa: S608
-    if revision == HEAD:
-        return
     if REVISION_TABLE not in names and names:
         listed = ", ".join(sorted(names)[:3])
         raise DatabaseNotOurs(
@@ -131,7 +128,11 @@ def _bring_up_to_date(engine: sa.Engine, path: Path) -> None:
         raise DatabaseNotOurs(
             f"{path} was written by a newer release (schema {revision}; this one knows {HEAD}): upgrade hwe-runner"
         )
-    _migrate(engine)
+    # Readers and the one writer do not wait for each other. It stays with the file; and not before it is known as ours.
+    with contextlib.closing(engine.raw_connection()) as raw:
+        raw.cursor().execute("PRAGMA journal_mode=WAL")
+    if revision != HEAD:
+        _migrate(engine)
 
 
 def _migrate(engine: sa.Engine) -> None:
