@@ -35,11 +35,11 @@ floors: $(READY) ## import-linter: imports point down only
 	$(BIN)/lint-imports
 
 test: $(READY) ## the tests; choose with ARGS, as in: make test ARGS="-k lease -x"
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 coverage: $(READY) ## the tests with branch coverage, the children's included
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest $(ARGS)
+	$(BIN)/coverage run -m pytest -n auto --dist worksteal $(ARGS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

@@ -22,7 +22,6 @@ from envs.project_files import ProjectFile, list_project_files
 from envs.requirements_lock import FOREIGN_LOCKS, read_lock, refuse_missing_lock
 from envs.settings import (
     ProjectSettings,
-    logger,
     open_regular,
     read_project_settings,
     read_pyproject,
@@ -114,12 +113,6 @@ def capture(project_dir: str | os.PathLike[str]) -> CodeVersion:
     root = os.path.realpath(given)
     files = list_project_files(root, settings)
     lock = _lock(root, settings, kept)
-    if settings.python is None:
-        logger.warning(
-            "%s does not say which Python it needs, and runs on that of whoever runs it: "
-            'add python = "3.12" under [tool.hwe] in its pyproject.toml',
-            given,
-        )
     spooled = cast("IO[bytes]", tempfile.SpooledTemporaryFile(max_size=MEMORY_BYTES))  # noqa: SIM115  # see _Content
     try:
         manifest, artifact_id, size = _write(cast("BinaryIO", spooled), root, files, kept, settings, lock)

@@ -5,6 +5,7 @@ import os
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from envs.artifact import extract
 from envs.errors import ArtifactCorrupt, CodeVersionNotFound, UnlockedRequirements
@@ -32,21 +33,21 @@ class Environment:
     """
 
     hash: str
-    root: str
-    python: str
-    project: str
-    layer_root: str | None
-    interpreter: str
+    root: Path
+    python: Path
+    project: Path
+    layer_root: Path | None
+    interpreter: Path
     interpreter_version: str
-    import_paths: tuple[str, ...]
-    bin_directories: tuple[str, ...]
+    import_paths: tuple[Path, ...]
+    bin_directories: tuple[Path, ...]
 
     def missing_part(self) -> str | None:
         """What an upgrade of the machine or a hand took away from under it; None when it can run."""
-        if not os.path.exists(self.python):
-            return self.interpreter
-        if self.layer_root and not os.path.exists(os.path.join(self.layer_root, LAYER_MARKER)):
-            return self.layer_root
+        if not self.python.exists():
+            return str(self.interpreter)
+        if self.layer_root and not (self.layer_root / LAYER_MARKER).exists():
+            return str(self.layer_root)
         return None
 
 
@@ -57,17 +58,18 @@ def read_environment(root: str, code_version_hash: str) -> Environment | None:
             marker = json.load(file)
         if marker["schema"] != MARKER_SCHEMA or marker["hash"] != code_version_hash:
             return None
-        layer_root = marker["layer_root"]
+        here = Path(root)
+        layer_root = marker["layer_root"] and Path(marker["layer_root"])
         return Environment(
             hash=code_version_hash,
-            root=root,
-            python=os.path.join(root, "bin", "python"),
-            project=os.path.join(root, PROJECT),
+            root=here,
+            python=here / "bin" / "python",
+            project=here / PROJECT,
             layer_root=layer_root,
-            interpreter=marker["interpreter"],
+            interpreter=Path(marker["interpreter"]),
             interpreter_version=marker["interpreter_version"],
-            import_paths=tuple(os.path.join(root, path) for path in marker["import_paths"]),
-            bin_directories=tuple(os.path.join(base, "bin") for base in (root, layer_root) if base),
+            import_paths=tuple(here / path for path in marker["import_paths"]),
+            bin_directories=tuple(base / "bin" for base in (here, layer_root) if base),
         )
     except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
         return None

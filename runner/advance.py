@@ -67,10 +67,16 @@ class Advancer:
         self._on_progress = on_progress
         self._warned: set[str] = set()
         self._stopping = threading.Event()
+        self._abandoning = threading.Event()
 
     def stop(self) -> None:
         """Make every `advance` return before its next step."""
         self._stopping.set()
+
+    def abandon(self) -> None:
+        """Make every `advance` return now: the steps in progress are ended, and the next driver repeats them."""
+        self._stopping.set()
+        self._abandoning.set()
 
     def advance(self, run_id: str) -> datetime | None:
         """Drive the run until it ends (None) or has to wait (when to call again, in UTC).
@@ -233,7 +239,7 @@ class Advancer:
         self._report(run, node.task_id, outcome.status, detail)
 
     def _unwanted(self, run_id: str) -> bool:
-        return self._ledger.status(run_id) == "cancelled"
+        return self._abandoning.is_set() or self._ledger.status(run_id) == "cancelled"
 
     def _finish(
         self,

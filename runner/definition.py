@@ -147,8 +147,10 @@ def _define(document: dict[str, Any], source_name: str) -> Definition:
     if problem:
         raise DefinitionInvalid(f"{source_name}: {problem}")
     read = {
-        # A copy: highway-dsl writes into what it is given.
-        name: _validated(operators[task["operator_type"]], copy.deepcopy(task), f"{source_name}: task {name!r}")
+        # A copy: highway-dsl writes into what it is given. It also wants each name twice; once is enough here.
+        name: _validated(
+            operators[task["operator_type"]], {"task_id": name, **copy.deepcopy(task)}, f"{source_name}: task {name!r}"
+        )
         for name, task in document["tasks"].items()
     }
     workflow = _validated(Workflow, {**document, "tasks": read}, source_name)

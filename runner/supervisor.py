@@ -16,7 +16,6 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -240,10 +239,10 @@ def _release(versions: dict[str, _Version], files: ChildFiles) -> None:
 def _launch(environment: Environment) -> Launch:
     return Launch(
         code_version_hash=environment.hash,
-        python=Path(environment.python),
-        import_paths=tuple(Path(path) for path in environment.import_paths),
+        python=environment.python,
+        import_paths=environment.import_paths,
         preload=tuple(read_project_settings(environment.project).preload),
-        environment=child_environment([Path(path) for path in environment.bin_directories]),
+        environment=child_environment(environment.bin_directories),
     )
 
 

@@ -142,14 +142,21 @@ def run_command(
 def worker_command(
     project: ProjectOption = HERE,
     slots: Annotated[int, typer.Option(min=1, help="Steps to run at the same time.")] = DEFAULT_SLOTS,
+    grace: Annotated[
+        float, typer.Option(min=0, metavar="SECONDS", help="When told to stop, wait so long for steps in progress.")
+    ] = 10.0,
     *,
     drain: Annotated[bool, typer.Option("--drain", help="Exit when every run has ended.")] = False,
     verbose: VerboseOption = False,
 ) -> None:
-    """Run submitted workflows until stopped (Ctrl-C or SIGTERM ends it after the steps in progress)."""
+    """Run submitted workflows until stopped.
+
+    Ctrl-C or SIGTERM ends it after the steps in progress. What they do not finish within --grace is ended and done
+    again by the next worker.
+    """
     set_up_logging(verbose=verbose)
     with opened(load_settings(project)) as installation:
-        driving.work(installation, project, slots=slots, drain=drain)
+        driving.work(installation, project, slots=slots, drain=drain, grace_seconds=grace)
 
 
 @app.command("runs")

@@ -26,7 +26,7 @@ logger = logging.getLogger("hwe.worker")
 WAKE_POLL_SECONDS = 0.25
 
 
-def work(installation: Installation, project: Path, *, slots: int, drain: bool) -> None:
+def work(installation: Installation, project: Path, *, slots: int, drain: bool, grace_seconds: float) -> None:
     """Drive every submitted run with the code it asks for, until stopped or, with `drain`, nothing is left."""
     from runner.engines.embedded import EmbeddedEngine  # late: half a second, and only a worker needs it
 
@@ -61,7 +61,7 @@ def work(installation: Installation, project: Path, *, slots: int, drain: bool) 
                 engine.serve(nothing_left)
             finally:
                 advancer.stop()
-                engine.close()
+                engine.close(grace_seconds=grace_seconds, abandon=advancer.abandon)
 
 
 def run_in_foreground(

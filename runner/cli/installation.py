@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import re
 import secrets
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Self
@@ -18,6 +20,8 @@ from runner.ledger import Ledger
 from runner.presence import Presence
 from runner.settings import Settings
 from runner.templates import check_references
+
+logger = logging.getLogger("hwe.project")
 
 # A run id becomes part of the engine's ids and of file names.
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -61,7 +65,7 @@ class Installation:
     def keep(self, version: CodeVersion) -> None:
         """Store a version's artifact, then make it known: whatever names the hash later finds the artifact."""
         self.store.put(version)
-        self.ledger.store_code_version(
+        is_new = self.ledger.store_code_version(
             version.hash,
             artifact_id=version.artifact_id,
             project=version.project,
@@ -69,6 +73,13 @@ class Installation:
             size_bytes=version.size_bytes,
             manifest_json=version.manifest.to_bytes().decode(),
         )
+        if is_new and version.manifest.python is None:
+            logger.warning(
+                '%s does not say which Python it needs, so each worker takes its own: add python = "%d.%d" under '
+                "[tool.hwe] in its pyproject.toml",
+                version.project,
+                *sys.version_info[:2],
+            )
 
 
 def submit(

@@ -35,8 +35,9 @@ APPLICATION_VERSION = "hwe-1"
 POLL_SECONDS = 0.1
 DEAD_CHECK_SECONDS = 1.0
 
-# How long a stopping worker waits for turns to notice. What is not done by then is recovered by the next worker.
-STOP_SECONDS = 10
+# How long turns may take to notice that their steps were ended. Past it, the next worker finds them as those of a
+# dead one.
+ABANDON_SECONDS = 10.0
 
 # A turn that failed for a reason outside the run (the disk is full, the database is locked) is tried again.
 FAULT_PAUSE_SECONDS = 5.0
@@ -72,6 +73,8 @@ class EmbeddedEngine:
         self._advance = advance
         self._stop = threading.Event()
         self._dispatched: set[str] = set()
+        self._turns_in_progress = 0
+        self._turn_ended = threading.Condition()
         self._slots = slots
         url = engine_url(database_url)
         config: Any = {
@@ -121,12 +124,29 @@ class EmbeddedEngine:
         """Make `serve` return. Safe in a signal handler."""
         self._stop.set()
 
-    def close(self) -> None:
-        """Leave the queue, after the turns in progress, which end early once the worker is stopping."""
+    def close(self, *, grace_seconds: float, abandon: Callable[[], None]) -> None:
+        """Leave the queue once the turns in progress are done; after `grace_seconds`, `abandon` must end them."""
         self._stop.set()
-        DBOS.destroy(workflow_completion_timeout_sec=STOP_SECONDS)
+        if not self._wait_for_turns(grace_seconds):
+            abandon()
+            self._wait_for_turns(ABANDON_SECONDS)
+        DBOS.destroy()
+
+    def _wait_for_turns(self, seconds: float) -> bool:
+        with self._turn_ended:
+            return self._turn_ended.wait_for(lambda: self._turns_in_progress == 0, seconds)
 
     def _take_turn(self, run_id: str, turn_id: str, number: int) -> None:
+        with self._turn_ended:
+            self._turns_in_progress += 1
+        try:
+            self._advance_once(run_id, turn_id, number)
+        finally:
+            with self._turn_ended:
+                self._turns_in_progress -= 1
+                self._turn_ended.notify_all()
+
+    def _advance_once(self, run_id: str, turn_id: str, number: int) -> None:
         try:
             pause_until = self._advance(run_id)
         except Fenced:
@@ -158,9 +178,6 @@ class EmbeddedEngine:
         if not dead:
             return
         logger.info("taking over from %s", ", ".join(dead))
-        # Private, hence the pinned range of dbos and a test of exactly this: no public call recovers the turns
-        # of another executor.
-        DBOS._recover_pending_workflows(dead)  # noqa: SLF001
         self._adopt_orphans()
         for driver in dead:
             self._presence.forget(driver)
@@ -168,17 +185,30 @@ class EmbeddedEngine:
     def _adopt_orphans(self) -> None:
         """Give a turn to every unfinished run that has none: its driver died, or the engine's file is gone."""
         for run in self._ledger.unfinished_runs():
-            if (run.status == "pending" and run.driver is None) or self._presence.is_alive(run.driver):
+            if run.driver not in (None, self._presence.id) and self._presence.is_alive(run.driver):
                 continue
-            turns = DBOS.list_workflows(
-                workflow_id_prefix=f"{run.run_id}:",
-                status=["ENQUEUED", "PENDING", "DELAYED"],
-                load_input=False,
-                load_output=False,
-                limit=1,
-            )
-            if not turns:
+            living, lost = self._turns_of(run.run_id)
+            for turn_id in lost:
+                DBOS.cancel_workflow(turn_id)
+            never_begun = run.driver is None and not lost  # dispatched as any other
+            if not living and not never_begun:
                 self._enqueue(run.run_id, f"{run.run_id}:{run.generation}:{secrets.token_hex(4)}", 0)
+
+    def _turns_of(self, run_id: str) -> tuple[list[str], list[str]]:
+        """Ids of the run's turns that wait in the queue or are with the living, and of those that died with theirs."""
+        living: list[str] = []
+        lost: list[str] = []
+        for turn in DBOS.list_workflows(
+            workflow_id_prefix=f"{run_id}:",
+            status=["ENQUEUED", "PENDING", "DELAYED"],
+            load_input=False,
+            load_output=False,
+        ):
+            if not turn.workflow_id.startswith(f"{run_id}:"):
+                continue  # an underscore in a prefix matches any character
+            in_good_hands = turn.status != "PENDING" or self._presence.is_alive(turn.executor_id)
+            (living if in_good_hands else lost).append(turn.workflow_id)
+        return living, lost
 
 
 def engine_url(database_url: str) -> str:

@@ -70,24 +70,26 @@ class Ledger:
         python: str | None,
         size_bytes: int,
         manifest_json: str,
-    ) -> None:
-        """Make a code version known. Its artifact must be in the store before. Twice is once."""
+    ) -> bool:
+        """Make a code version known, and tell whether it was new. Its artifact must be in the store before."""
         with self._write() as connection:
             known = sa.select(code_versions.c.code_version_hash).where(
                 code_versions.c.code_version_hash == code_version_hash
             )
-            if connection.execute(known).first() is None:
-                connection.execute(
-                    code_versions.insert().values(
-                        code_version_hash=code_version_hash,
-                        artifact_id=artifact_id,
-                        project=project,
-                        python=python,
-                        size_bytes=size_bytes,
-                        manifest=manifest_json,
-                        created_at=_now(),
-                    )
+            if connection.execute(known).first() is not None:
+                return False
+            connection.execute(
+                code_versions.insert().values(
+                    code_version_hash=code_version_hash,
+                    artifact_id=artifact_id,
+                    project=project,
+                    python=python,
+                    size_bytes=size_bytes,
+                    manifest=manifest_json,
+                    created_at=_now(),
                 )
+            )
+            return True
 
     def find_code_version(self, name: str) -> CodeVersionRecord | None:
         """The code version of that hash or that artifact id, or None."""

@@ -6,6 +6,7 @@ import os
 import shutil
 import stat
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -39,8 +40,8 @@ def test_an_environment_runs_the_captured_code(cache, version, project, phases):
     shutil.rmtree(project)
     with cache.lease(version.hash) as environment:
         assert run(environment, "import orders.steps; print(orders.steps.price(21))") == "42"
-        assert environment.root == os.path.join(cache.root, "versions", version.hash)
-        assert os.path.isfile(os.path.join(environment.root, "pyvenv.cfg"))
+        assert environment.root == Path(cache.root) / "versions" / version.hash
+        assert (environment.root / "pyvenv.cfg").is_file()
         assert environment.import_paths == (environment.project,)
         assert environment.layer_root is None
     assert phases == ["fetch", "verify", "venv", "compile", "done"]
@@ -82,7 +83,7 @@ def test_environments_of_other_pythons(cache, store, project, tree, python):
         assert (said, value) == (wanted.version, "5")
         with open(cached, "rb") as file:
             assert file.read(8)[4] == 1  # unchecked hash: nobody looks at the source's time
-        assert environment.import_paths[1] == os.path.join(environment.project, "src")
+        assert environment.import_paths[1] == environment.project / "src"
 
 
 def with_lock(project, store, lock):
@@ -97,8 +98,8 @@ def test_two_versions_with_one_lock_share_a_layer(cache, store, project, six_loc
     with cache.lease(first.hash) as environment:
         assert run(environment, "import six; print(six.__version__)") == "1.17.0"
         layer = environment.layer_root
-        assert environment.bin_directories == (f"{environment.root}/bin", f"{layer}/bin")
-        assert not [n for n in os.listdir(environment.root + "/bin") if "pip" in n]
+        assert environment.bin_directories == (environment.root / "bin", layer / "bin")
+        assert not [n for n in os.listdir(environment.root / "bin") if "pip" in n]
     (project / "orders/steps.py").write_text("import six\n")
     second = with_lock(project, store, six_lock)
     with cache.lease(second.hash) as environment:

@@ -177,7 +177,7 @@ def test_anchors_may_be_kept_under_keys_that_begin_with_x():
     name: demo
     x-common: &common {operator_type: task, function: tools.python.run, dependencies: []}
     tasks:
-      a: {<<: *common, task_id: a, args: [steps.a]}
+      a: {<<: *common, args: [steps.a]}
     """
     assert load_definition(text, source_name="x").tasks["a"].function == "steps.a"
 

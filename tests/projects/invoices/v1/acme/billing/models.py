@@ -1,0 +1,4 @@
+class Invoice:
+    def __init__(self, number, cents):
+        self.number = number
+        self.cents = cents

@@ -1,0 +1,104 @@
+"""The embedded engine calls `advance` at least once for every unfinished run, whatever dies in between."""
+
+import json
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from runner.definition import load_definition
+from runner.ledger import Ledger
+
+VERSION = "ab" * 32
+TASK = {"operator_type": "task", "function": "tools.python.run", "args": ["m.f"]}
+DEFINITION = load_definition(json.dumps({"name": "demo", "tasks": {"a": TASK}}), source_name="demo")
+
+# One worker's engine in a process of its own (DBOS is one per process). `advance` does what argv[2] says.
+WORKER = """
+import os, signal, sys, threading
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from runner.engines.embedded import EmbeddedEngine
+from runner.ledger import Ledger
+from runner.presence import Presence
+
+home, what = Path(sys.argv[1]), sys.argv[2]
+ledger = Ledger.open(f"sqlite:///{home}/hwe.sqlite")
+presence = Presence(home / "workers")
+released = threading.Event()
+
+def advance(run_id):
+    print(run_id, flush=True)
+    if what == "die before the claim":
+        os.kill(os.getpid(), signal.SIGKILL)
+    epoch = ledger.claim(run_id, presence.id)
+    if what == "die after the claim":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if what == "die in the pause":
+        ledger.suspend_run(run_id, epoch, datetime.now(UTC) + timedelta(seconds=0.3))
+        threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGKILL)).start()
+        return datetime.now(UTC) + timedelta(seconds=0.3)
+    if what == "fail once" and not released.is_set():
+        released.set()
+        raise OSError("the disk is full")
+    if what == "never end":
+        released.wait()
+        return datetime.now(UTC)
+    ledger.finish_run(run_id, epoch, "completed", output={})
+
+engine = EmbeddedEngine(f"sqlite:///{home}/hwe.sqlite", ledger=ledger, presence=presence, advance=advance, slots=2)
+engine.start()
+try:
+    engine.serve(lambda: what == "never end" and ledger.status("a_b") == "running" or not ledger.has_unfinished_runs())
+finally:
+    engine.close(grace_seconds=0.1, abandon=released.set)
+    presence.close()
+"""
+
+
+@pytest.fixture
+def home(tmp_path):
+    with Ledger.open(f"sqlite:///{tmp_path}/hwe.sqlite") as ledger:
+        ledger.store_code_version(
+            VERSION, artifact_id="cd" * 32, project="demo", python=None, size_bytes=1, manifest_json="{}"
+        )
+        for run_id in ("a_b", "axb"):
+            ledger.create_run(run_id, DEFINITION, code_version_hash=VERSION, policy="warn", input={})
+    return tmp_path
+
+
+def work(home, what):
+    return subprocess.run([sys.executable, "-c", WORKER, home, what], capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.parametrize("fault", ["die before the claim", "die after the claim", "die in the pause"])
+def test_what_a_killed_worker_left_is_taken_over(home, fault):
+    # Killed again and again: at every death some runs are begun and some wait in the queue.
+    for _ in range(3):
+        assert work(home, fault).returncode == -signal.SIGKILL
+    done = work(home, "finish")
+    assert done.returncode == 0, done.stderr
+    assert set(done.stdout.split()) == {"a_b", "axb"}
+    with Ledger.open(f"sqlite:///{home}/hwe.sqlite") as ledger:
+        assert [run.status for run in ledger.runs()] == ["completed"] * 2
+
+
+def test_what_a_stopped_worker_left_is_taken_up(home):
+    stopped = work(home, "never end")
+    assert stopped.returncode == 0, stopped.stderr
+    assert list((home / "workers").iterdir()) == []
+    assert work(home, "finish").returncode == 0
+
+
+def test_a_turn_that_could_not_be_taken_is_tried_again(home):
+    done = work(home, "fail once")
+    assert done.returncode == 0, done.stderr
+    assert "the disk is full; trying again" in done.stderr
+
+
+def test_a_worker_that_finds_the_engines_file_gone_makes_it_again(home):
+    assert work(home, "die after the claim").returncode == -signal.SIGKILL
+    for path in home.glob("hwe-engine.sqlite*"):
+        path.unlink()
+    assert work(home, "finish").returncode == 0
