@@ -25,6 +25,9 @@ TOOL = "tools.python.run"
 # Longer ones are mistakes of units, and times beyond the year 9999 cannot be said.
 LONGEST_WAIT = timedelta(days=3660)
 
+# Of one definition, aliases written out: a few lines of YAML can stand for billions.
+MOST_VALUES = 100_000
+
 # What this release does not do yet, each with the values that mean "not asked for".
 _UNSUPPORTED_OF_A_TASK: dict[str, tuple[Any, ...]] = {
     "trigger_rule": (None, "all_success"),
@@ -115,7 +118,7 @@ def load_definition(text: str, *, source_name: str) -> Definition:
     import yaml
 
     try:
-        document = _plain(yaml.safe_load(text), source_name)
+        document = _plain(yaml.safe_load(text), source_name, iter(range(MOST_VALUES)))
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         said = "it is nested too deeply" if isinstance(error, RecursionError) else " ".join(str(error).split())[:300]
         raise DefinitionInvalid(f"{source_name} is neither YAML nor JSON: {said}") from None
@@ -124,12 +127,14 @@ def load_definition(text: str, *, source_name: str) -> Definition:
     return _define(document, source_name)
 
 
-def _plain(value: Any, source_name: str) -> Any:
-    """YAML's dates as text, so that the document is JSON and can be stored."""
+def _plain(value: Any, source_name: str, budget: Iterator[int]) -> Any:
+    """YAML's dates as text and its aliases written out, so that the document is JSON and can be stored."""
+    if next(budget, None) is None:
+        raise DefinitionInvalid(f"{source_name} holds more than {MOST_VALUES} values: pass large data as the input")
     if isinstance(value, dict):
-        return {str(key): _plain(item, source_name) for key, item in value.items()}
+        return {str(key): _plain(item, source_name, budget) for key, item in value.items()}
     if isinstance(value, list):
-        return [_plain(item, source_name) for item in value]
+        return [_plain(item, source_name, budget) for item in value]
     if isinstance(value, datetime | date):
         return value.isoformat()
     if isinstance(value, str):
@@ -273,11 +278,11 @@ def _check_graph(nodes: Mapping[str, Task | Wait], source_name: str) -> None:
             )
     cycle = _find_cycle(nodes)
     if cycle:
-        raise DefinitionInvalid(f"{source_name}: tasks depend on each other in a circle: {' -> '.join(cycle)}")
+        raise DefinitionInvalid(f"{source_name}: tasks depend on each other in a cycle: {' -> '.join(cycle)}")
 
 
 def _find_cycle(nodes: Mapping[str, Task | Wait]) -> list[str]:
-    """The names along a circle of dependencies, first and last alike, or nothing."""
+    """The names along a cycle of dependencies, first and last alike, or nothing."""
     left = {name: set(node.dependencies) for name, node in nodes.items()}
     while done := [name for name, dependencies in left.items() if not dependencies]:
         for name in done:

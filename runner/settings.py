@@ -76,7 +76,8 @@ def load_settings(project: Path | None = None) -> Settings:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
         where = f"HWE_{name.upper()}, {installation or 'hwe.toml'} or [tool.hwe]"
-        raise SettingsInvalid(f"setting {name!r}: {first['msg']} (it may stand in {where})") from None
+        told = f"setting {name!r} is {first['input']!r}: {first['msg']} (it may stand in {where})"
+        raise SettingsInvalid(told) from None
 
 
 def _installation_file(project: Path | None) -> Path | None:

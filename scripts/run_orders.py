@@ -40,7 +40,7 @@ TOTAL = "72.00"  # 60.00 and 20% tax, by either release
 # an environment may download packages.
 HANGS_AFTER_SECONDS = 300.0
 
-console = Console(highlight=False)
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
 
 
 class Stage:
@@ -68,6 +68,8 @@ class Stage:
         """Replace what is in the project directory, as a deploy does."""
         shutil.rmtree(self.project, ignore_errors=True)
         shutil.copytree(EXAMPLE / release, self.project)
+        # A project names its Python; the example takes the one that is here.
+        (self.project / ".python-version").write_text(f"{sys.version_info[0]}.{sys.version_info[1]}\n")
 
     def submit(self, run_id: str, policy: str, **order: Any) -> None:
         """Submit an order as a run."""
@@ -106,6 +108,18 @@ class Stage:
         return run
 
 
+def upgrade_while_waiting(stage: Stage, *run_ids: str) -> None:
+    """Drive the runs to their wait on release 1, deploy release 2 and kill the worker."""
+    with stage.worker() as worker:
+        for run_id in run_ids:
+            stage.wait_for(run_id, lambda status: status == "waiting", worker)
+        stage.deploy("v2")
+        worker.kill()
+        worker.wait()
+    if any(stage.show(run_id)["status"] != "waiting" for run_id in run_ids):
+        sys.exit("this machine is too slow for the example: the wait was over before the deploy; run it again")
+
+
 def ended(status: str) -> bool:
     return status in {"completed", "failed", "cancelled"}
 
@@ -116,15 +130,9 @@ def survive_an_upgrade(root: Path) -> tuple[Any, Any]:
     stage.deploy("v1")
     stage.submit("first", "artifact")
     say("release 1 (pydantic 1) is deployed; run [b]first[/] is submitted; a worker starts")
-    with stage.worker() as worker:
-        stage.wait_for("first", lambda status: status == "waiting", worker)
-        say("run [b]first[/] has priced the order and waits for the payment")
-        stage.deploy("v2")
-        worker.kill()
-        worker.wait()
-        say("release 2 (pydantic 2) is deployed over it, and the worker is killed with SIGKILL")
-    if stage.show("first")["status"] != "waiting":
-        sys.exit("this machine is too slow for the example: the wait was over before the deploy; run it again")
+    upgrade_while_waiting(stage, "first")
+    say("run [b]first[/] has priced the order and waits for the payment")
+    say("release 2 (pydantic 2) is deployed over it, and the worker is killed with SIGKILL")
     stage.submit("second", "artifact")
     say("run [b]second[/] is submitted on release 2; one worker starts again, on release 2")
     with stage.worker() as worker:
@@ -139,12 +147,7 @@ def do_without(root: Path) -> tuple[Any, Any]:
     stage.deploy("v1")
     stage.submit("plain", "disabled")
     stage.submit("voucher", "disabled", voucher="WELCOME5")
-    with stage.worker() as worker:
-        for run_id in ("plain", "voucher"):
-            stage.wait_for(run_id, lambda status: status == "waiting", worker)
-        stage.deploy("v2")
-        worker.kill()
-        worker.wait()
+    upgrade_while_waiting(stage, "plain", "voucher")
     with stage.worker() as worker:
         return stage.wait_for("plain", ended, worker), stage.wait_for("voucher", ended, worker)
 

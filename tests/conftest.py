@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -60,3 +62,35 @@ def pythons():
     """The minor versions of the interpreters found on this machine, "3.9" and so on."""
     minors = {".".join(interpreter.version.split(".")[:2]) for interpreter in find_interpreters()}
     return sorted(minors, key=lambda version: int(version.split(".")[1]))
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """Mounts a file system of so many KiB, one at a time, which only root can."""
+    mount = tmp_path / "small"
+    mount.mkdir()
+    mounted = []
+
+    def make(kibibytes):
+        while mounted:
+            subprocess.run(["umount", mounted.pop()], check=True)
+        command = ["mount", "-t", "tmpfs", "-o", f"size={kibibytes}k", "none", mount]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            pytest.skip(f"FULL AND READ-ONLY DISKS NOT TESTED: no right to mount a tmpfs: {done.stderr.strip()}")
+        mounted.append(mount)
+        return mount
+
+    yield make
+    while mounted:
+        subprocess.run(["umount", mounted.pop()], check=True)
+
+
+@pytest.fixture
+def without_privilege():
+    """What to put before a command so that permissions of files count, also for root."""
+    if os.geteuid() != 0:
+        return []
+    if shutil.which("setpriv") is None:
+        pytest.skip("UNREADABLE FILES NOT TESTED: root reads everything, and there is no setpriv to give that up")
+    return ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]

@@ -38,6 +38,17 @@ class Policy(StrEnum):
     artifact = "artifact"
 
 
+class RunStatus(StrEnum):
+    """Where a run can be."""
+
+    pending = "pending"
+    running = "running"
+    waiting = "waiting"
+    completed = "completed"
+    failed = "failed"
+    cancelled = "cancelled"
+
+
 ProjectOption = Annotated[
     Path,
     typer.Option("--project", help="Directory of the code. Default: the current directory.", show_default=False),
@@ -161,7 +172,7 @@ def worker_command(
 
 @app.command("runs")
 def runs_command(
-    status: Annotated[str | None, typer.Option(help="Only runs in this status.")] = None,
+    status: Annotated[RunStatus | None, typer.Option(help="Only runs in this status.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="At most so many, the newest.")] = 100,
     *,
     as_json: JsonOption = False,
@@ -172,7 +183,7 @@ def runs_command(
     if as_json:
         render.print_json([render.run_head(run) for run in runs])
     else:
-        render.print_runs(runs)
+        render.print_runs(runs, status=status)
 
 
 @app.command("show")

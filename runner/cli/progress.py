@@ -11,6 +11,7 @@ from typing import Protocol
 
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 from rich.spinner import Spinner
 from rich.table import Table
 
@@ -83,7 +84,7 @@ class LiveReporter:
         table = Table.grid(padding=(0, 2))
         with self._lock:
             for name, (step, status, since) in self._rows.items():
-                table.add_row(self._spinner, name, step, status, f"{time.monotonic() - since:.0f} s")
+                table.add_row(self._spinner, name, escape(step), status, f"{time.monotonic() - since:.0f} s")
         return table
 
 

@@ -8,9 +8,12 @@ from datetime import datetime
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from runner.ledger import RunRecord, StepRecord
+
+_PIPE_WIDTH = 10_000
 
 _COLORS = {
     "completed": "green",
@@ -25,8 +28,9 @@ _COLORS = {
 
 
 def print_json(document: Any) -> None:
-    """The one JSON document of a command, on stdout."""
-    sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2) + "\n")
+    """The one JSON document of a command, on stdout: UTF-8, whatever the locale is."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write((json.dumps(document, ensure_ascii=False, indent=2) + "\n").encode(errors="replace"))
 
 
 def run_head(run: RunRecord) -> dict[str, Any]:
@@ -78,10 +82,10 @@ def _time(moment: datetime | None) -> str | None:
     return None if moment is None else moment.isoformat()
 
 
-def print_runs(runs: list[RunRecord]) -> None:
-    """A table, newest first."""
+def print_runs(runs: list[RunRecord], *, status: str | None) -> None:
+    """A table, newest first, of the runs in that status."""
     if not runs:
-        print("no runs yet: 'hwe submit WORKFLOW' makes one")
+        print(f"no runs are {status}" if status else "no runs yet: 'hwe submit WORKFLOW' makes one")
         return
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in ("run", "workflow", "status", "code version", "policy", "created"):
@@ -89,7 +93,7 @@ def print_runs(runs: list[RunRecord]) -> None:
     for run in runs:
         created = run.created_at.astimezone().strftime("%Y-%m-%d %H:%M:%S")
         version = run.code_version_hash[:12]
-        table.add_row(run.run_id, run.workflow_name, _colored(run.status), version, run.policy, created)
+        table.add_row(run.run_id, escape(run.workflow_name), _colored(run.status), version, run.policy, created)
     _console().print(table)
 
 
@@ -97,7 +101,7 @@ def print_run(run: RunRecord, steps: list[StepRecord]) -> None:
     """One run with its steps; says where a step ran on other code than the run started with."""
     console = _console()
     console.print(f"run       {run.run_id}", highlight=False)
-    console.print(f"workflow  {run.workflow_name} {run.workflow_version}", highlight=False)
+    console.print(f"workflow  {run.workflow_name} {run.workflow_version}", markup=False, highlight=False)
     console.print(f"status    {_colored(run.status)}", highlight=False)
     console.print(f"code      {run.code_version_hash}  (policy {run.policy})", highlight=False, soft_wrap=True)
     if run.wake_at and run.status == "waiting":
@@ -116,13 +120,13 @@ def print_run(run: RunRecord, steps: list[StepRecord]) -> None:
         version = (step.code_version_hash or "")[:8]
         other = step.code_version_hash not in {None, run.code_version_hash}
         table.add_row(
-            step.step_key,
+            escape(step.step_key),
             str(step.attempt),
             _colored(step.status),
             f"[red]{version} other[/]" if other else version,
             "" if step.wall_seconds is None else f"{step.wall_seconds:.3f}",
-            step.function or "",
-            _summary(step).replace("[", r"\["),
+            escape(step.function or ""),
+            escape(_summary(step)),
         )
     console.print()
     console.print(table)
@@ -145,4 +149,5 @@ def _colored(status: str) -> str:
 
 
 def _console() -> Console:
-    return Console(file=sys.stdout, soft_wrap=not sys.stdout.isatty())
+    # In a pipe a row is one line, however long.
+    return Console(file=sys.stdout, width=None if sys.stdout.isatty() else _PIPE_WIDTH)

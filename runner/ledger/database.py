@@ -28,7 +28,9 @@ def open_database(url: str) -> sa.Engine:
     try:
         parsed = sa.make_url(url)
     except sa.exc.ArgumentError:
-        raise LedgerUnavailable(f"{url!r} is no database URL: write sqlite:////absolute/path/hwe.sqlite") from None
+        raise LedgerUnavailable(
+            f"{url!r} is no database URL: set HWE_DATABASE_URL to sqlite:////absolute/path/hwe.sqlite"
+        ) from None
     if parsed.get_backend_name() != "sqlite" or not parsed.database:
         raise LedgerUnavailable(
             f"this release keeps its ledger in SQLite, not in {parsed.get_backend_name()}: set HWE_DATABASE_URL to "
@@ -65,6 +67,8 @@ def _advice(said: str) -> str:
     lowered = said.lower()
     if "full" in lowered or "no space" in lowered:
         return "free some space on its disk; nothing that was recorded is lost"
+    if "i/o error" in lowered:  # also what SQLite says when there is no room for the index of its log
+        return "free some space on its disk if it is full, else check the disk; nothing that was recorded is lost"
     if "locked" in lowered:
         return "another process holds it; try again"
     if any(word in lowered for word in ("readonly", "read-only", "permission", "unable to open")):

@@ -39,9 +39,9 @@ class Site:
         if python:
             (self.project / "pyproject.toml").write_text(f'[tool.hwe]\npython = "{python}"\n')
 
-    def hwe(self, *arguments, **environment):
+    def hwe(self, *arguments, prefix=(), **environment):
         return subprocess.run(
-            [HWE, *map(str, arguments)],
+            [*prefix, HWE, *map(str, arguments)],
             cwd=self.project,
             env={**self.environment, **environment},
             capture_output=True,

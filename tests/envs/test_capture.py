@@ -6,7 +6,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 
 import pytest
 
@@ -176,35 +175,14 @@ def test_fifo_and_socket_are_refused(project):
         capture(project)
 
 
-NOBODY = 65534
-
-
-@pytest.fixture
-def as_somebody_without_rights(project):
-    """The project in a place open to others, and how to start a Python that cannot read everything."""
-    if os.geteuid() != 0:
-        return project, {}
-    for interpreter in envs.find_interpreters():
-        with contextlib.suppress(PermissionError):
-            if interpreter.sort_key >= (3, 11):
-                subprocess.run([interpreter.path, "-c", ""], user=NOBODY, cwd="/", check=True)
-                place = tempfile.mkdtemp()
-                os.chmod(place, 0o755)
-                shutil.copytree(project, place, dirs_exist_ok=True)
-                return place, {"user": NOBODY, "cwd": "/", "executable": interpreter.path}
-    pytest.skip("UNREADABLE FILES NOT TESTED: root reads everything, and no Python here can be started by others")
-    return None
-
-
 @pytest.mark.parametrize("path", ["orders/steps.py", "orders"])
-def test_unreadable_file_is_named(as_somebody_without_rights, start, path):
-    place, options = as_somebody_without_rights
-    os.chmod(place, 0o755)
-    os.chmod(os.path.join(place, path), 0)
+def test_unreadable_file_is_named(project, without_privilege, path):
+    (project / path).chmod(0)
     code = "import sys, envs\ntry: envs.capture(sys.argv[1])\nexcept envs.UnreadableFile as e: print(e.path)"
-    out, err = start(code, place, **options).communicate()
-    os.chmod(os.path.join(place, path), 0o755)
-    assert out.strip() == path, err
+    command = [*without_privilege, sys.executable, "-c", code, project]
+    done = subprocess.run(command, capture_output=True, text=True)
+    (project / path).chmod(0o755)
+    assert done.stdout.strip() == path, done.stderr
 
 
 def test_the_python_is_what_the_project_says_and_nothing_when_it_does_not(project):

@@ -211,28 +211,6 @@ def test_a_directory_that_merely_exists_is_no_environment(cache, version):
             assert run(environment, "import orders; print(1)") == "1"
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """Mounts a file system of so many KiB, one at a time."""
-    mount = tmp_path / "small"
-    mount.mkdir()
-    mounted = []
-
-    def make(kibibytes):
-        while mounted:
-            subprocess.run(["umount", mounted.pop()], check=True)
-        command = ["mount", "-t", "tmpfs", "-o", f"size={kibibytes}k", "none", mount]
-        done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode:
-            pytest.skip(f"FULL DISK NOT TESTED: no right to mount a tmpfs: {done.stderr.strip()}")
-        mounted.append(mount)
-        return mount
-
-    yield make
-    while mounted:
-        subprocess.run(["umount", mounted.pop()], check=True)
-
-
 def lease_on(mount, store, version):
     """The error of a first lease in a new cache, or None. Checks that nothing unfinished is left."""
     cache = EnvCache(mount / "cache", store)

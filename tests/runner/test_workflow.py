@@ -208,10 +208,10 @@ def test_an_unknown_dependency_names_what_comes_near():
         load(task("price"), task("b", "prise"))
 
 
-def test_a_circle_is_shown():
-    with pytest.raises(DefinitionInvalid, match=r"circle: (b -> c -> b|c -> b -> c)"):
+def test_a_cycle_is_shown():
+    with pytest.raises(DefinitionInvalid, match=r"cycle: (b -> c -> b|c -> b -> c)"):
         load(task("a"), task("b", "a", "c"), task("c", "b"), task("d", "c"))
-    with pytest.raises(DefinitionInvalid, match="circle: a -> a"):
+    with pytest.raises(DefinitionInvalid, match="cycle: a -> a"):
         load(task("a", "a"))
 
 

@@ -330,22 +330,8 @@ def test_a_url_that_cannot_be_used_is_refused_with_advice(url):
         Ledger.open(url)
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system of 400 kB, which only root can make."""
-    small = tmp_path / "small"
-    small.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", small], capture_output=True, text=True
-    )
-    if mounted.returncode != 0:
-        pytest.skip(f"FULL AND READ-ONLY DISKS NOT TESTED: this machine lets us mount none ({mounted.stderr.strip()})")
-    yield small
-    subprocess.run(["umount", small], check=True)
-
-
 def test_a_full_disk_loses_nothing_and_is_told(small_disk):
-    with open_with_run(f"sqlite:///{small_disk}/hwe.sqlite") as ledger:
+    with open_with_run(f"sqlite:///{small_disk(400)}/hwe.sqlite") as ledger:
         epoch = ledger.claim("run-1", "me")
         recorded = []
 
@@ -361,8 +347,9 @@ def test_a_full_disk_loses_nothing_and_is_told(small_disk):
 
 
 def test_a_read_only_disk_is_told(small_disk):
-    url = f"sqlite:///{small_disk}/hwe.sqlite"
+    disk = small_disk(400)
+    url = f"sqlite:///{disk}/hwe.sqlite"
     open_with_run(url).close()
-    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
     with pytest.raises(LedgerUnavailable, match="permissions"), Ledger.open(url) as again:
         again.claim("run-1", "me")
