@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -10,12 +11,19 @@ from runner.errors import OpaqueValue, StepFailed
 if TYPE_CHECKING:
     from runner.payload import Payload
 
+# Of what a child tells of an exception. It keeps to less by itself; a hostile one need not.
+MAX_TEXT_CHARS = 70_000
+MAX_LISTED = 100
+
 Status = Literal["completed", "failed", "timed_out", "cancelled", "crashed", "out_of_memory"]
 
 
 @dataclass(frozen=True)
 class StepError:
-    """An exception told in words. Made in the child from the live object, so no class is needed to read it."""
+    """An exception told in words. Made in the child from the live object, so no class is needed to read it.
+
+    `exceptions` are the members of an exception group.
+    """
 
     type: str
     message: str
@@ -23,6 +31,7 @@ class StepError:
     traceback: str = ""
     notes: tuple[str, ...] = ()
     cause: StepError | None = None
+    exceptions: tuple[StepError, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """A dict of the fields, causes nested; what the ledger's `error` columns hold."""
@@ -32,17 +41,26 @@ class StepError:
     def from_json(cls, data: Any) -> StepError:
         """The inverse of `to_json`, lenient about types since the data may come from a child."""
         if not isinstance(data, dict):
-            return cls(type="Unreadable", message=str(data)[:500])
+            return cls(type="Unreadable", message=_text(data))
         cause = data.get("cause")
-        notes = data.get("notes") or ()
         return cls(
-            type=str(data.get("type", "Unreadable")),
-            message=str(data.get("message", "")),
-            module=str(data.get("module", "")),
-            traceback=str(data.get("traceback", "")),
-            notes=tuple(str(note) for note in notes) if isinstance(notes, list | tuple) else (),
+            type=_text(data.get("type", "Unreadable")),
+            message=_text(data.get("message", "")),
+            module=_text(data.get("module", "")),
+            traceback=_text(data.get("traceback", "")),
+            notes=tuple(_text(note) for note in _listed(data.get("notes"))),
             cause=cls.from_json(cause) if isinstance(cause, dict) else None,
+            exceptions=tuple(cls.from_json(member) for member in _listed(data.get("exceptions"))),
         )
+
+
+def _listed(value: Any) -> Sequence[Any]:
+    return value[:MAX_LISTED] if isinstance(value, list | tuple) else ()
+
+
+def _text(value: Any) -> str:
+    """Text that any database, log and terminal takes: half a surrogate pair is written out."""
+    return str(value)[:MAX_TEXT_CHARS].encode(errors="backslashreplace").decode()
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import select
@@ -17,6 +18,7 @@ from typing import Any, Literal, Protocol
 
 from runner import wire
 from runner.errors import ProtocolError
+from runner.memory_kills import count_memory_kills
 from runner.streams import LineStream
 
 # Between SIGTERM and SIGKILL: enough to flush a log or roll back a transaction, short enough that a cancelled
@@ -53,8 +55,15 @@ class Ending:
     wall_seconds: float = 0.0
     cpu_seconds: float = 0.0
     max_rss_bytes: int = 0
+    request_unread: bool = False  # it died before it took the request, so nothing of the step has happened
+    killed_for_memory: bool = False  # the kernel killed something for want of memory meanwhile
     stdout: str = ""
     stderr: str = ""
+
+    @property
+    def died_waiting(self) -> bool:
+        """Whether it died by itself before it took the request, so that another one may take it."""
+        return self.request_unread and self.ended_by == "itself"
 
 
 class StepProcess:
@@ -113,6 +122,7 @@ class _Conversation:
         self.unsent = memoryview(wire.with_length(frame))
         self.streams = {step.stdout: stdout, step.stderr: stderr}
         self.cancelled = cancelled
+        self.memory_kills = count_memory_kills()
         self.started = time.monotonic()
         self.deadline = None if timeout_seconds is None else self.started + timeout_seconds
         self.reader = wire.FrameReader()
@@ -169,6 +179,7 @@ class _Conversation:
             return
         except OSError:
             self.unsent = memoryview(b"")  # it died; the exit pipe will say how
+            self.ending.request_unread = True
         if not self.unsent:
             selector.modify(channel, selectors.EVENT_READ)
 
@@ -178,8 +189,11 @@ class _Conversation:
             data = os.read(descriptor, _READ_BYTES)
         except BlockingIOError:
             return False
-        except OSError:
+        except OSError as error:
             data = b""
+            # The kernel says so of a socket whose other end closed with data unread: what we sent.
+            if descriptor == self.step.channel and error.errno == errno.ECONNRESET:
+                self.ending.request_unread = True
         if not data:
             selector.unregister(descriptor)
             return False
@@ -253,6 +267,8 @@ class _Conversation:
         notice = _exit_notice(self.exit_notice)
         if notice is not None:
             ending.wait_status = notice["status"]
+            if notice["status"] == signal.SIGKILL:
+                ending.killed_for_memory = count_memory_kills() > self.memory_kills
             ending.cpu_seconds = notice["cpu_seconds"]
             ending.max_rss_bytes = notice["max_rss_bytes"]
         return ending

@@ -35,6 +35,10 @@ logger = logging.getLogger("hwe.supervisor")
 # Steps that run at the same time. They are processes, so more than the cores only helps steps that wait.
 DEFAULT_SLOTS = max(4, 2 * (os.cpu_count() or 1))
 
+# A process that was forked ahead may have been killed while it waited. It never took the request, so handing that to
+# another one repeats nothing; past this many, something kills them all.
+_HANDOVERS = 3
+
 
 class _Version:
     """A code version in use: its leased environment and its zygote, started on first use and again if it died."""
@@ -135,22 +139,31 @@ class Supervisor:
             raise UsageError(f"a timeout must be longer than {timeout_seconds} seconds")
         if self._closing.is_set():
             raise SupervisorClosed("this supervisor is closed: make another one")
-        zygote = self._version(code_version_hash).zygote()
-        stdout, stderr = self._streams(code_version_hash, request)
 
         def give_up() -> bool:
             return self._closing.is_set() or (cancelled is not None and cancelled())
 
+        ending = self._hand_over(code_version_hash, request, timeout_seconds, give_up)
+        for _ in range(_HANDOVERS - 1):
+            if not ending.died_waiting:
+                break
+            ending = self._hand_over(code_version_hash, request, timeout_seconds, give_up)
+        return _outcome(ending, request, code_version_hash, timeout_seconds)
+
+    def _hand_over(
+        self,
+        code_version_hash: str,
+        request: StepRequest,
+        timeout_seconds: float | None,
+        cancelled: Callable[[], bool],
+    ) -> Ending:
+        zygote = self._version(code_version_hash).zygote()
+        stdout, stderr = self._streams(code_version_hash, request)
         with self._slots, contextlib.closing(zygote.take()) as step:
             zygote.replenish()
-            ending = step.perform(
-                request.frame,
-                stdout=stdout,
-                stderr=stderr,
-                timeout_seconds=timeout_seconds,
-                cancelled=give_up,
+            return step.perform(
+                request.frame, stdout=stdout, stderr=stderr, timeout_seconds=timeout_seconds, cancelled=cancelled
             )
-        return _outcome(ending, request, code_version_hash, timeout_seconds)
 
     def submit(
         self,
@@ -267,8 +280,16 @@ def _outcome(
             "cancelled",
             StepError("Cancelled", "the step was ended because its run was cancelled"),
         )
+    elif exit_signal == signal.SIGKILL and ending.killed_for_memory:
+        status = "out_of_memory"
+        error = StepError(
+            "OutOfMemory", "the kernel killed the step because memory ran out: give it more, or less to do"
+        )
     else:
-        status, error = "crashed", StepError("Crashed", _last_words(ending, exit_code, exit_signal))
+        status = "crashed"
+        error = StepError(
+            "Crashed", _last_words(ending, exit_code, exit_signal), traceback=_faulthandler_stack(ending.stderr)
+        )
     return StepOutcome(
         status=status,
         function=request.function,
@@ -301,6 +322,12 @@ def _how_it_exited(wait_status: int | None) -> tuple[int | None, int | None]:
         return None, None
     code = os.waitstatus_to_exitcode(wait_status)
     return (code, None) if code >= 0 else (None, -code)
+
+
+def _faulthandler_stack(stderr: str) -> str:
+    """What the interpreter wrote of a fatal signal, the last that a crashed step says."""
+    _, found, stack = stderr.rpartition("Fatal Python error: ")
+    return found + stack
 
 
 def _last_words(ending: Ending, exit_code: int | None, exit_signal: int | None) -> str:

@@ -52,8 +52,9 @@ _HEAD = struct.Struct("!4sI")
 # Enough for any message worth reading; an exception that carries a data set in its text must not fill a database.
 MAX_MESSAGE_CHARS = 10_000
 MAX_TRACEBACK_CHARS = 64_000
-# `raise ... from ...` chains longer than this are made by loops, not by people.
-MAX_CAUSES = 10
+# Exceptions told of one failure, causes and members of groups together: more are made by loops, not by people.
+MAX_EXCEPTIONS = 30
+MAX_NOTES = 30
 
 PYTHON = "%d.%d.%d" % sys.version_info[:3]
 
@@ -345,7 +346,7 @@ def perform(header, parts):
         outcome = {"type": "outcome", "status": "completed", "codec": "pickle5", "python": PYTHON}
         return dict(outcome, has_json=view is not None), (data, view or b"")
     except BaseException as error:  # SystemExit and KeyboardInterrupt of a step end the step, nothing else
-        text = json.dumps(describe(error)).encode("utf-8", "replace")
+        text = json.dumps(describe(error)).encode()
         return {"type": "outcome", "status": "failed"}, (text,)
 
 
@@ -487,7 +488,7 @@ class Payloads:
         if index not in self.loaded:
             try:
                 self.loaded[index] = pickle.loads(self.parts[index])
-            except Exception as error:
+            except BaseException as error:  # a __setstate__ may raise whatever it likes
                 header = self.headers[index]
                 raise ArgumentNotLoadable(
                     "the value of %s, pickled by Python %s, does not load in this code version on Python %s: %s: %s"
@@ -496,7 +497,7 @@ class Payloads:
                         header.get("python"),
                         PYTHON,
                         type(error).__name__,
-                        error,
+                        safe_text(error),
                     )
                 ) from error
         return self.loaded[index]
@@ -517,10 +518,10 @@ class Unpickler(pickle.Unpickler):
             return super().load()
         except ArgumentNotLoadable:
             raise
-        except Exception as error:
+        except BaseException as error:
             raise ArgumentNotLoadable(
                 "the arguments do not load in this code version on Python %s: %s: %s"
-                % (PYTHON, type(error).__name__, error)
+                % (PYTHON, type(error).__name__, safe_text(error))
             ) from error
 
 
@@ -592,10 +593,10 @@ def pack_result(result):
     """The pickled result and its JSON view, or None for the view when it has none."""
     try:
         data = _cloudpickle.dumps(result, protocol=5)
-    except Exception as error:
+    except BaseException as error:  # a __reduce__ may raise whatever it likes
         raise ResultNotPicklable(
             "the result cannot be pickled: %s is a %s (%s: %s)"
-            % (*culprit(result, "result"), type(error).__name__, error)
+            % (*culprit(result, "result"), type(error).__name__, safe_text(error))
         ) from error
     try:
         view = json.dumps(result, allow_nan=False, ensure_ascii=False).encode() if is_plain(result) else None
@@ -616,55 +617,92 @@ def is_plain(value):
 
 def culprit(value, path):
     """The deepest (path, type name) inside `value` that does not pickle."""
-    items = []
-    if isinstance(value, dict):
-        items = [("%s[%r]" % (path, key), item) for key, item in value.items()]
-    elif isinstance(value, (list, tuple, set, frozenset)):
-        items = [("%s[%d]" % (path, index), item) for index, item in enumerate(value)]
-    elif hasattr(value, "__dict__"):
-        items = [("%s.%s" % (path, key), item) for key, item in vars(value).items()]
+    try:
+        items = items_of(value, path)
+    except BaseException:
+        items = []  # its __dict__, or the repr of a key, is hostile
     for inner_path, item in items:
         try:
             _cloudpickle.dumps(item, protocol=5)
-        except RecursionError:
-            break
-        except Exception:
+        except BaseException as error:
+            if isinstance(error, RecursionError) or isinstance(error.__cause__, RecursionError):
+                break  # all of it is too deep, not one item
             return culprit(item, inner_path)
     return path, type(value).__name__
+
+
+def items_of(value, path):
+    if isinstance(value, dict):
+        return [("%s[%r]" % (path, key), item) for key, item in value.items()]
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [("%s[%d]" % (path, index), item) for index, item in enumerate(value)]
+    return [("%s.%s" % (path, key), item) for key, item in vars(value).items()]
 
 
 # --- errors as plain data -----------------------------------------------------------------------------------
 
 
-def describe(error, seen=()):
-    """An exception as plain data. Its own methods may be hostile, so every word of it is fetched with care."""
+def describe(error, told=None):
+    """An exception as plain data. Its own methods may be hostile, so every word of it is fetched with care.
+
+    `told`: the exceptions told already, since chains and groups may be cyclic.
+    """
+    first = told is None
+    told = [] if first else told
+    told.append(error)
     kind = type(error)
+    module = attribute_text(kind, "__module__")
+    ours = module == __name__
     cause = error.__cause__
     if cause is None and not error.__suppress_context__:
         cause = error.__context__
-    if cause is not None and (len(seen) >= MAX_CAUSES or any(cause is other for other in (*seen, error))):
-        cause = None
-    ours = kind.__module__ == __name__
     return {
-        "type": kind.__qualname__,
-        "module": "" if ours else str(kind.__module__),
+        "type": attribute_text(kind, "__qualname__"),
+        "module": "" if ours else module,
         "message": safe_text(error),
-        "traceback": "" if seen or ours else trace(error),
-        "notes": [str(note)[:MAX_MESSAGE_CHARS] for note in notes_of(error)],
-        "cause": None if cause is None else describe(cause, (*seen, error)),
+        "traceback": trace(error) if first and not ours else "",
+        "notes": notes_of(error),
+        "cause": describe(cause, told) if cause is not None and is_news(cause, told) else None,
+        "exceptions": [describe(member, told) for member in members_of(error) if is_news(member, told)],
     }
 
 
+def is_news(error, told):
+    return len(told) < MAX_EXCEPTIONS and all(error is not other for other in told)
+
+
 def notes_of(error):
-    notes = getattr(error, "__notes__", None)
-    return [note for note in notes if isinstance(note, str)] if isinstance(notes, list) else []
-
-
-def safe_text(error):
     try:
-        return str(error)[:MAX_MESSAGE_CHARS]
+        notes = error.__notes__
+        return [safe_text(note) for note in notes[:MAX_NOTES]] if type(notes) is list else []
+    except BaseException:
+        return []
+
+
+def members_of(error):
+    """What an exception group holds, by whatever class: before Python 3.11 groups come from a package."""
+    try:
+        members = error.exceptions
+        if type(members) is tuple:
+            return [member for member in members if isinstance(member, BaseException)]
+    except BaseException:
+        pass
+    return []
+
+
+def attribute_text(kind, name):
+    try:
+        return safe_text(getattr(kind, name))
+    except BaseException:  # its metaclass is hostile
+        return "<unknown>"
+
+
+def safe_text(value):
+    try:
+        text = str(value)[:MAX_MESSAGE_CHARS]
     except BaseException as failure:
         return "<the message cannot be shown: its __str__ raised %s>" % type(failure).__name__
+    return text if type(text) is str else "<the message cannot be shown: it is no text>"
 
 
 def trace(error):

@@ -1,0 +1,219 @@
+"""Every ending of a step is told apart from every other, and the next step works."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from runner import StepFailed
+
+
+@pytest.fixture
+def faults(deploy):
+    return deploy("faults").hash
+
+
+@pytest.fixture
+def ends(supervisor, faults):
+    """Runs a function of faults.endings, and then one that is fine."""
+
+    def run(function, *args, **options):
+        outcome = supervisor.run(faults, f"faults.endings.{function}", args, **options)
+        assert supervisor.run(faults, "faults.steps.fine", [1]).unwrap() == 1
+        return outcome
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "message"),
+    [
+        ("keyword only", "KeywordOnly", "5"),
+        ("base", "Base", "based"),
+        ("interrupt", "KeyboardInterrupt", ""),
+        ("memory", "MemoryError", ""),
+        ("surrogate", "SurrogateError", r"half \ud800 pair"),
+        ("without text", "WithoutText", "<the message cannot be shown: its __str__ raised TypeError>"),
+        ("hostile notes", "HostileNotes", "noted"),
+        ("hostile group", "HostileGroup", "grouped"),
+        ("huge", "ValueError", "x" * 10_000),
+        ("stop", "StopIteration", "3"),
+        ("exit without words", "SystemExit", ""),
+    ],
+)
+def test_an_exception_is_told_in_plain_data(ends, name, kind, message):
+    outcome = ends("raises", name)
+    assert (outcome.status, outcome.error.type, outcome.error.message) == ("failed", kind, message)
+    assert outcome.exit_code == 0
+    with pytest.raises(StepFailed):
+        outcome.unwrap()
+
+
+def test_a_class_that_hides_its_module_is_still_told(ends):
+    outcome = ends("raises", "hostile class")
+    assert (outcome.status, outcome.error.message) == ("failed", "classy")
+
+
+def test_a_group_is_told_with_its_members_and_notes(ends):
+    error = ends("raises_group").error
+    assert (error.type, error.notes) == ("ExceptionGroup", ("see the manual",))
+    inner, other = error.exceptions
+    assert [member.type for member in inner.exceptions] == ["KeyError", "ValueError"]
+    assert (other.type, other.message) == ("TypeError", "t")
+    assert error.from_json(error.to_json()) == error
+
+
+def test_an_endless_chain_is_cut(ends):
+    error, depth = ends("raises_endless_chain").error, 0
+    while error.cause:
+        error, depth = error.cause, depth + 1
+    assert 5 <= depth < 50
+
+
+def test_a_hostile_finalizer_changes_nothing(ends):
+    outcome = ends("raises_with_finalizer")
+    assert outcome.error.message == "after __del__"
+    assert "in __del__" in outcome.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("exits when pickled", "result is a ExitsWhenPickled (SystemExit: 4)"),
+        ("hostile dict", "result is a HostileDict (KeyboardInterrupt: )"),
+        ("a lock", "result['a'][1] is a lock"),
+        ("deep", "result is a list (PicklingError: Could not pickle object as excessively deep recursion required.)"),
+    ],
+)
+def test_a_result_that_cannot_be_pickled_names_the_culprit(ends, name, message):
+    outcome = ends("returns", name)
+    assert (outcome.status, outcome.error.type) == ("failed", "ResultNotPicklable")
+    assert message in outcome.error.message
+
+
+def test_a_process_that_leaves_in_the_middle_of_its_answer_crashed(ends):
+    outcome = ends("returns", "leaves when pickled")
+    assert (outcome.status, outcome.exit_code) == ("crashed", 0)
+    assert "exited with code 0 without reporting a result" in outcome.error.message
+
+
+@pytest.mark.parametrize("name", ["cyclic", "nan", "surrogate", "integer keys"])
+def test_a_result_that_json_cannot_say_is_opaque(ends, name):
+    outcome = ends("returns", name)
+    assert outcome.status == "completed"
+    assert not outcome.payload.has_json
+
+
+@pytest.mark.parametrize(
+    ("function", "number", "place"),
+    [("aborts", signal.SIGABRT, "in aborts"), ("crashes_in_a_thread", signal.SIGSEGV, "string_at")],
+)
+def test_a_crash_tells_where_it_was(ends, function, number, place):
+    outcome = ends(function)
+    assert (outcome.status, outcome.exit_signal) == ("crashed", number)
+    assert place in outcome.error.traceback
+
+
+def test_killed_from_outside_is_a_crash(supervisor, faults):
+    def kill():
+        for child in children_of(zygote_of(supervisor, faults)):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
+
+    threading.Timer(0.5, kill).start()
+    outcome = supervisor.run(faults, "faults.steps.sleeps", [600], timeout_seconds=30)
+    assert (outcome.status, outcome.exit_signal) == ("crashed", signal.SIGKILL)
+    assert supervisor.run(faults, "faults.steps.fine", [1]).unwrap() == 1
+
+
+def zygote_of(supervisor, faults):
+    return supervisor.run(faults, "faults.endings.pid_and_parent").unwrap()[1]
+
+
+def children_of(pid):
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def test_processes_that_died_before_the_handshake_are_replaced(supervisor, faults):
+    zygote = zygote_of(supervisor, faults)
+    for child in children_of(zygote):
+        os.kill(child, signal.SIGKILL)
+    assert supervisor.run(faults, "faults.steps.fine", [1]).unwrap() == 1
+    assert zygote_of(supervisor, faults) == zygote
+
+
+def test_a_zygote_that_was_killed_with_a_step_waiting_is_replaced(supervisor, faults):
+    os.kill(zygote_of(supervisor, faults), signal.SIGKILL)
+    assert supervisor.run(faults, "faults.steps.fine", [1]).unwrap() == 1
+
+
+def test_a_stopped_step_still_times_out(ends):
+    outcome = ends("stops_itself", timeout_seconds=0.3)
+    assert (outcome.status, outcome.exit_signal) == ("timed_out", signal.SIGKILL)
+
+
+def test_what_a_step_leaves_running_in_itself_ends_with_it(ends):
+    assert ends("hides_from_its_parent").unwrap() == "left a thread"
+    assert ends("answers_and_lingers").unwrap() == "done"
+
+
+def test_a_step_that_kills_its_zygote_harms_no_later_one(ends):
+    outcome = ends("kills_its_zygote", timeout_seconds=20)
+    assert outcome.status == "crashed"
+
+
+def test_one_bad_step_never_harms_its_neighbours(supervisor, faults):
+    neighbours = [supervisor.submit(faults, "faults.steps.calls", [time.sleep, 1.0]) for _ in range(2)]
+    for function in ("aborts", "stops_itself"):
+        assert supervisor.run(faults, f"faults.endings.{function}", timeout_seconds=0.2).status != "completed"
+    assert [future.result().status for future in neighbours] == ["completed"] * 2
+
+
+LIMITED = """
+import sys
+from envs import EnvCache, open_store
+from runner import Supervisor
+store, cache, version = sys.argv[1:]
+with Supervisor(EnvCache(cache, open_store(store)), sandbox="none") as supervisor:
+    outcome = supervisor.run(version, "faults.endings.allocates", [400])
+    print(outcome.status, outcome.exit_signal, supervisor.run(version, "faults.steps.fine", [1]).unwrap())
+"""
+
+
+@pytest.fixture
+def memory_group():
+    """A control group of 200 MiB, of whichever version this machine has."""
+    name = f"hwe-test-{os.getpid()}"
+    places = [
+        (Path("/sys/fs/cgroup") / name, {"memory.max": "200M", "memory.swap.max": "0"}),
+        (Path("/sys/fs/cgroup/memory") / name, {"memory.limit_in_bytes": "200M"}),
+    ]
+    for group, limits in places:
+        with contextlib.suppress(OSError):
+            if not (group.parent / "cgroup.procs").exists():
+                continue  # not a control group, though a directory can be made there
+            group.mkdir()
+            for file, value in limits.items():
+                (group / file).write_text(value)
+            yield group
+            group.rmdir()
+            return
+        with contextlib.suppress(OSError):
+            group.rmdir()
+    pytest.skip("OUT OF MEMORY NOT TESTED: no right to make a control group with a memory limit")
+
+
+def test_out_of_memory_is_told_apart_from_other_kills(memory_group, deploy, cache, store):
+    faults = deploy("faults")
+    done = subprocess.run(
+        ["sh", "-c", 'echo $$ > "$0/cgroup.procs"; exec "$@"', memory_group, sys.executable, "-c", LIMITED,
+         store.location, cache.root, faults.hash],
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.stdout.split() == ["out_of_memory", "9", "1"], done.stderr
