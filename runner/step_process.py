@@ -31,6 +31,8 @@ EXIT_GRACE_SECONDS = 5.0
 # How often a running step asks whether its run has been cancelled.
 CANCEL_POLL_SECONDS = 0.25
 
+_ORPHAN_POLL_SECONDS = 0.02
+
 _READ_BYTES = 1024 * 1024
 
 EndedBy = Literal["itself", "timeout", "cancel"]
@@ -131,6 +133,7 @@ class _Conversation:
         self.ending = Ending()
         self.escalation: Iterator[float] | None = None
         self.escalate_at: float | None = None
+        self.orphaned_at: float | None = None
 
     def attend(self) -> Ending:
         step = self.step
@@ -138,20 +141,31 @@ class _Conversation:
             selector.register(step.channel, selectors.EVENT_READ | selectors.EVENT_WRITE)
             for descriptor in (*self.streams, step.exit_pipe):
                 selector.register(descriptor, selectors.EVENT_READ)
-            over = False
-            while not over:
+            while not self._is_over(selector):
                 for key, events in selector.select(self._patience()):
-                    over = self._handle(selector, key.fd, events) or over
-                if not over:
-                    self._press()
+                    self._handle(selector, key.fd, events)
+                self._press()
             # What was written before the death is still in the pipes. Grandchildren are dead by now, so this ends.
             for descriptor in [key.fd for key in list(selector.get_map().values())]:
                 while descriptor in selector.get_map() and self._read(selector, descriptor):
                     pass
         return self._conclude()
 
+    def _is_over(self, selector: selectors.BaseSelector) -> bool:
+        """Whether the process is dead: the zygote has said so, or died first, which kills the process too."""
+        open_ends = selector.get_map()
+        if self.step.exit_pipe in open_ends:
+            return False
+        if self.exit_notice or self.step.channel not in open_ends:
+            return True
+        if self.orphaned_at is None:
+            self.orphaned_at = time.monotonic()
+        return time.monotonic() - self.orphaned_at > EXIT_GRACE_SECONDS
+
     def _patience(self) -> float | None:
         """Seconds until something must be done although nothing arrived."""
+        if self.orphaned_at is not None:
+            return _ORPHAN_POLL_SECONDS
         now = time.monotonic()
         moments = [moment for moment in (self.escalate_at, self._own_deadline()) if moment is not None]
         patience = max(0.0, min(moments) - now) if moments else None
@@ -162,14 +176,11 @@ class _Conversation:
     def _own_deadline(self) -> float | None:
         return self.deadline if self.escalation is None else None
 
-    def _handle(self, selector: selectors.BaseSelector, descriptor: int, events: int) -> bool:
-        """One ready descriptor; True when the process is over."""
+    def _handle(self, selector: selectors.BaseSelector, descriptor: int, events: int) -> None:
         if descriptor == self.step.channel and events & selectors.EVENT_WRITE:
             self._send(selector)
         if events & selectors.EVENT_READ and descriptor in selector.get_map():
-            more = self._read(selector, descriptor)
-            return descriptor == self.step.exit_pipe and not more
-        return False
+            self._read(selector, descriptor)
 
     def _send(self, selector: selectors.BaseSelector) -> None:
         channel = self.step.channel

@@ -140,16 +140,21 @@ def children_of(pid):
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-def test_processes_that_died_before_the_handshake_are_replaced(supervisor, faults):
+def test_a_process_that_is_killed_while_it_waits_is_replaced(supervisor, faults):
     zygote = zygote_of(supervisor, faults)
     for child in children_of(zygote):
-        os.kill(child, signal.SIGKILL)
+        os.kill(child, signal.SIGSTOP)  # alive when the request is sent, which it never reads
+        threading.Timer(0.3, os.kill, (child, signal.SIGKILL)).start()
     assert supervisor.run(faults, "faults.steps.fine", [1]).unwrap() == 1
     assert zygote_of(supervisor, faults) == zygote
 
 
-def test_a_zygote_that_was_killed_with_a_step_waiting_is_replaced(supervisor, faults):
-    os.kill(zygote_of(supervisor, faults), signal.SIGKILL)
+def test_a_zygote_that_is_killed_is_replaced(supervisor, faults):
+    zygote = zygote_of(supervisor, faults)
+    waiting = children_of(zygote)
+    os.kill(zygote, signal.SIGKILL)
+    while any(Path(f"/proc/{pid}").exists() for pid in waiting):  # they are killed by its death
+        time.sleep(0.01)
     assert supervisor.run(faults, "faults.steps.fine", [1]).unwrap() == 1
 
 
