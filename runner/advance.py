@@ -278,6 +278,7 @@ def _request(
         },
         results={key: payload for key, payload in _results(definition, recorded).items() if key in wanted},
         context=StepContext(run.run_id, run.workflow_name, node.task_id, attempt, code_version_hash),
+        siblings=[task.function for task in definition.tasks.values() if isinstance(task, Task) and task.pin is None],
     )
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from runner import wire
@@ -24,11 +24,21 @@ class StepContext:
 
 @dataclass(frozen=True)
 class StepRequest:
-    """One call of one function. `frame` is complete but for the length in front."""
+    """One call of one function. `frame` is complete but for the length in front.
+
+    `modules`: what is worth importing ahead for this request and those that follow it.
+    """
 
     function: str
     context: StepContext
     frame: bytes
+    modules: tuple[str, ...]
+
+
+def module_of(function: str) -> str:
+    """The module in "package.module.function" or "package.module:Class.method"."""
+    module, separator, _ = function.partition(":")
+    return module if separator else function.rpartition(".")[0]
 
 
 def with_values(
@@ -48,11 +58,12 @@ def with_templates(
     scope: Mapping[str, object],
     results: Mapping[str, Payload],
     context: StepContext,
+    siblings: Iterable[str] = (),
 ) -> StepRequest:
     """A request whose arguments are JSON with `{{templates}}`, rendered in the child where the types exist.
 
     `scope` maps names to JSON values (`inputs`, `workflow`, the workflow's variables); `results` maps each
-    `result_key` that the arguments refer to, to its recorded payload.
+    `result_key` that the arguments refer to, to its recorded payload. `siblings`: the workflow's other functions.
     """
     template = {
         "args": list(args),
@@ -61,18 +72,24 @@ def with_templates(
         "results": {name: index for index, name in enumerate(results)},
     }
     text = json.dumps(template, ensure_ascii=False).encode()
-    return _request(function, "template", text, list(results.items()), context)
+    return _request(function, "template", text, list(results.items()), context, siblings)
 
 
 def _request(
-    function: str, form: str, arguments: bytes, payloads: Sequence[tuple[str, Payload]], context: StepContext
+    function: str,
+    form: str,
+    arguments: bytes,
+    payloads: Sequence[tuple[str, Payload]],
+    context: StepContext,
+    siblings: Iterable[str] = (),
 ) -> StepRequest:
     header: dict[str, Any] = {
         "type": "run",
         "function": function,
         "arguments": form,
-        "context": asdict(context),
+        "context": vars(context),
         "payloads": [{"name": name, "python": payload.python} for name, payload in payloads],
     }
     frame = wire.encode(header, (arguments, *(payload.data for _, payload in payloads)))
-    return StepRequest(function, context, frame)
+    modules = tuple(dict.fromkeys(filter(None, map(module_of, (function, *siblings)))))
+    return StepRequest(function, context, frame, modules)

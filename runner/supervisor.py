@@ -7,28 +7,28 @@ converse with it until it is dead, and say how it ended.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import logging
 import os
 import signal
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
 
-from envs import EnvCache, Environment, Lease, read_project_settings
+from envs import EnvCache
 from runner import sandbox as sandboxes
+from runner.conversation import Conversation
 from runner.errors import ProtocolError, SupervisorClosed, UsageError
 from runner.outcome import Status, StepError, StepOutcome, Usage
 from runner.payload import Payload
-from runner.request import StepContext, StepRequest, with_values
+from runner.request import StepContext, StepRequest, module_of, with_values
 from runner.step_process import Ending
 from runner.streams import LineStream
+from runner.versions import Versions
 from runner.wire import Message
-from runner.zygote import ChildFiles, Launch, Zygote, child_environment
 
 logger = logging.getLogger("hwe.supervisor")
 
@@ -38,44 +38,6 @@ DEFAULT_SLOTS = max(4, 2 * (os.cpu_count() or 1))
 # A process that was forked ahead may have been killed while it waited. It never took the request, so handing that to
 # another one repeats nothing; past this many, something kills them all.
 _HANDOVERS = 3
-
-
-class _Version:
-    """A code version in use: its leased environment and its zygote, started on first use and again if it died."""
-
-    def __init__(self, code_version_hash: str, cache: EnvCache, files: ChildFiles) -> None:
-        self.lock = threading.Lock()  # one builder of this version; other versions are not held up
-        self._hash = code_version_hash
-        self._cache = cache
-        self._files = files
-        self._lease: Lease | None = None
-        self._environment: Environment | None = None
-        self._zygote: Zygote | None = None
-
-    def zygote(self) -> Zygote:
-        with self.lock:
-            if self._zygote is not None and not self._zygote.alive:
-                logger.warning("the zygote of code version %s died; starting another", self._hash[:12])
-                self._zygote.close()
-                self._zygote = None
-            if self._zygote is None:
-                if self._environment is None:
-                    self._lease = self._cache.lease(self._hash)
-                    self._environment = self._lease.__enter__()
-                self._zygote = Zygote(_launch(self._environment), self._files)
-                for module, reason in self._zygote.preload_errors.items():
-                    logger.warning("code version %s: preload of %s failed: %s", self._hash[:12], module, reason)
-            return self._zygote
-
-    def close(self) -> None:
-        with self.lock:
-            zygote, self._zygote = self._zygote, None
-            lease, self._lease, self._environment = self._lease, None, None
-        with contextlib.ExitStack() as always_cleanup:
-            if lease is not None:
-                always_cleanup.callback(lease.__exit__, None, None, None)
-            if zygote is not None:
-                zygote.close()
 
 
 class Supervisor:
@@ -89,15 +51,12 @@ class Supervisor:
         if slots < 1:
             raise UsageError(f"a supervisor needs at least 1 slot, not {slots}")
         self.sandbox = sandboxes.checked_level(sandbox)
-        self._cache = cache
-        self._files = ChildFiles()
-        self._versions: dict[str, _Version] = {}
-        self._lock = threading.Lock()
+        self._versions = Versions(cache)
         self._slots = threading.BoundedSemaphore(slots)
         self._executor = ThreadPoolExecutor(slots, thread_name_prefix="hwe-step")
         self._closing = threading.Event()
         # A supervisor that is dropped without close leaves nothing either; also runs at interpreter exit.
-        self._finalizer = weakref.finalize(self, _release, self._versions, self._files)
+        self._finalizer = weakref.finalize(self, self._versions.close)
 
     @property
     def guarantees(self) -> tuple[sandboxes.Guarantee, ...]:
@@ -157,13 +116,14 @@ class Supervisor:
         timeout_seconds: float | None,
         cancelled: Callable[[], bool],
     ) -> Ending:
-        zygote = self._version(code_version_hash).zygote()
+        version = self._versions.get(code_version_hash)
         stdout, stderr = self._streams(code_version_hash, request)
-        with self._slots, contextlib.closing(zygote.take()) as step:
-            zygote.replenish()
-            return step.perform(
-                request.frame, stdout=stdout, stderr=stderr, timeout_seconds=timeout_seconds, cancelled=cancelled
-            )
+        with version.in_use(request.modules) as zygote, self._slots:
+            step = zygote.take()
+            try:
+                return Conversation(step, request.frame, stdout, stderr, timeout_seconds, cancelled).attend()
+            finally:
+                self._versions.clear_up(version, step)
 
     def submit(
         self,
@@ -205,9 +165,13 @@ class Supervisor:
             cancelled.set()
             raise
 
-    def warm(self, code_version_hash: str) -> None:
-        """Materialize a version and start its zygote, so that its first step finds a process waiting."""
-        self._version(code_version_hash).zygote()
+    def warm(self, code_version_hash: str, functions: Iterable[str] = ()) -> None:
+        """Materialize a version and start its zygote, so that its first step finds a process waiting.
+
+        The modules of `functions` are imported ahead, besides those under `[tool.hwe] preload`.
+        """
+        with self._versions.get(code_version_hash).in_use(map(module_of, functions)):
+            pass
 
     def close(self) -> None:
         """End every step, zygote and lease of this supervisor. Safe to call twice."""
@@ -223,14 +187,6 @@ class Supervisor:
     ) -> None:
         self.close()
 
-    def _version(self, code_version_hash: str) -> _Version:
-        with self._lock:
-            version = self._versions.get(code_version_hash)
-            if version is None:
-                version = _Version(code_version_hash, self._cache, self._files)
-                self._versions[code_version_hash] = version
-            return version
-
     @staticmethod
     def _streams(code_version_hash: str, request: StepRequest) -> Iterator[LineStream]:
         context = request.context
@@ -240,23 +196,6 @@ class Supervisor:
             "version": code_version_hash,
         }
         return (LineStream({**labels, "stream": stream}) for stream in ("stdout", "stderr"))
-
-
-def _release(versions: dict[str, _Version], files: ChildFiles) -> None:
-    for version in list(versions.values()):
-        version.close()
-    versions.clear()
-    files.close()
-
-
-def _launch(environment: Environment) -> Launch:
-    return Launch(
-        code_version_hash=environment.hash,
-        python=environment.python,
-        import_paths=environment.import_paths,
-        preload=tuple(read_project_settings(environment.project).preload),
-        environment=child_environment(environment.bin_directories),
-    )
 
 
 def _outcome(

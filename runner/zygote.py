@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -31,6 +34,15 @@ START_TIMEOUT_SECONDS = 120.0
 
 # After its control socket is closed a zygote kills its steps and exits.
 CLOSE_GRACE_SECONDS = 2.0
+
+# Step processes of one version that are kept waiting, at most: each is some megabytes that nobody uses.
+MAX_READY = 8
+
+# One less is kept ready after so long without a request, so that a burst leaves no crowd behind.
+LESSEN_SECONDS = 5.0
+
+# A process that has been forked says so within a millisecond; on a machine under heavy load, in this time.
+GREET_SECONDS = 1.0
 
 BOOTSTRAP = Path(__file__).parent / "child" / "bootstrap.py"
 
@@ -65,6 +77,13 @@ class ChildFiles:
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(source, self.support / "cloudpickle", ignore=ignored)
         self.scratch.mkdir()
+        self._numbers = itertools.count(1)
+
+    def new_scratch(self) -> Path:
+        """A new empty directory for one step."""
+        path = self.scratch / str(next(self._numbers))
+        path.mkdir(mode=0o700)
+        return path
 
     def close(self) -> None:
         """Remove all of it."""
@@ -80,19 +99,24 @@ class Zygote:
         self._files = files
         self._lock = threading.Lock()
         self._spares: deque[StepProcess] = deque()
+        self._wanted = 1
+        self._coming = 0
+        self._pids: set[int] = set()  # of step processes; sets of ints are safe to share under the GIL
+        self.used_at = self._lessened_at = time.monotonic()
         self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`, and below on failure
         self._control, theirs = multiprocess.Pipe(duplex=True)
+        self._control_socket = socket.socket(fileno=os.dup(self._control.fileno()))  # passes descriptors
         try:
             self._process = self._start(theirs.fileno())
         except BaseException:
-            self._control.close()
+            self._hang_up()
             self._log.close()
             raise
         finally:
             theirs.close()
         try:
             self._greet()
-            self._spares.append(self._spawn())
+            self._add_spare()
         except BaseException:
             self.close()
             raise
@@ -138,6 +162,7 @@ class Zygote:
             raise ZygoteFailed(version, f"the child program speaks another protocol than {wire.PROTOCOL}")
         self.python = str(hello.header.get("python"))
         self.preload_errors = dict(hello.header.get("preload_errors") or {})
+        self.threaded = tuple(hello.header.get("threaded") or ())
 
     @property
     def alive(self) -> bool:
@@ -145,24 +170,70 @@ class Zygote:
         return self._process.poll() is None
 
     def take(self) -> StepProcess:
-        """A waiting step process, which the caller closes. Another one is forked while this one works.
+        """A waiting step process, which the caller closes.
 
         Raises `ZygoteFailed` when the zygote is gone.
         """
         with self._lock:
-            step = None
-            while self._spares and step is None:
+            self.used_at = time.monotonic()
+            while self._spares:
                 step = self._spares.popleft()
-                if not step.alive:
-                    step.close()
-                    step = None
-            return step or self._spawn()
+                if step.alive:
+                    return step
+                step.close()
+            # Demand is higher than what was kept ready.
+            self._wanted = min(self._wanted + 1, MAX_READY)
+            return self._spawn()
 
-    def replenish(self) -> None:
-        """Have the next step process forked. Called after a request is handed over, so as not to delay it."""
-        with self._lock, contextlib.suppress(ZygoteFailed):
-            if not self._spares:
-                self._spares.append(self._spawn())
+    def tidy(self) -> None:
+        """Fork as many processes as should be ready, or let go of one when few are asked for."""
+        with contextlib.suppress(ZygoteFailed):
+            while self._add_spare():
+                pass
+        with self._lock:
+            now = time.monotonic()
+            if self._wanted > 1 and now - max(self.used_at, self._lessened_at) > LESSEN_SECONDS:
+                self._lessened_at = now
+                self._wanted -= 1
+                if len(self._spares) > self._wanted:
+                    self._spares.pop().close()
+
+    def _add_spare(self) -> bool:
+        """Fork one process more to be ready, if one is missing."""
+        with self._lock:
+            if self._control.closed or len(self._spares) + self._coming >= self._wanted:
+                return False
+            step = self._spawn()
+            self._coming += 1
+        step.greet(GREET_SECONDS)
+        with self._lock:
+            self._coming -= 1
+            if self._control.closed:
+                step.close()
+            else:
+                self._spares.append(step)
+        return True
+
+    def know(self, pid: int) -> None:
+        """`pid` is a step process of this zygote."""
+        self._pids.add(pid)
+
+    def forget(self, pid: int) -> None:
+        """The step process `pid` is dead, or soon will be."""
+        self._pids.discard(pid)
+
+    def has_no_orphans(self) -> bool:
+        """Whether nothing below the zygote is alive but step processes.
+
+        Orphans of a dead step are children of the zygote, its subreaper. False also when one is just being forked.
+        """
+        pid = self._process.pid
+        try:
+            with open(f"/proc/{pid}/task/{pid}/children", "rb") as listing:
+                children = {int(child) for child in listing.read().split()}
+        except OSError:
+            return False  # no Linux, or the zygote is gone
+        return all(_is_dead(child) for child in children - self._pids)
 
     def signal_step(self, pid: int, number: int) -> None:
         """Signal a step's process group, through its parent: only there its pid cannot have been reused."""
@@ -172,7 +243,7 @@ class Zygote:
     def _spawn(self) -> StepProcess:
         ours: list[int] = []
         theirs: list[int] = []
-        scratch = Path(tempfile.mkdtemp(dir=self._files.scratch))
+        scratch = self._files.new_scratch()
         try:
             channel, their_channel = multiprocess.Pipe(duplex=True)
             ours.append(_detach(channel))
@@ -182,7 +253,7 @@ class Zygote:
                 ours.append(read_end)
                 theirs.append(write_end)
             self._control.send_bytes(wire.encode({"type": "spawn", "scratch": str(scratch)}))
-            _send_descriptors(self._control.fileno(), theirs)
+            reduction.sendfds(self._control_socket, theirs)
         except BaseException as error:
             for descriptor in ours:
                 os.close(descriptor)
@@ -212,13 +283,17 @@ class Zygote:
             for step in self._spares:
                 step.close()
             self._spares.clear()
-            self._control.close()
+            self._hang_up()
         try:
             self._process.wait(CLOSE_GRACE_SECONDS)
         except subprocess.TimeoutExpired:
             self.kill()
             self._process.wait()
         self._log.close()
+
+    def _hang_up(self) -> None:
+        self._control_socket.close()
+        self._control.close()
 
     def __enter__(self) -> Self:
         return self
@@ -258,8 +333,10 @@ def _detach(connection: multiprocess.connection.Connection) -> int:
     return descriptor
 
 
-def _send_descriptors(control_fd: int, descriptors: Sequence[int]) -> None:
-    import socket
-
-    with socket.socket(fileno=os.dup(control_fd)) as control:
-        reduction.sendfds(control, list(descriptors))
+def _is_dead(pid: int) -> bool:
+    """Whether a process is gone, or a zombie that waits to be reaped."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split(maxsplit=1)[0] in b"ZX"
+    except OSError:
+        return True

@@ -6,7 +6,8 @@ folder: it stands on the child's import path until the first line below has run.
 
 Arguments   bootstrap.py CONFIG, a JSON object: control_fd, import_paths (the project's roots, put first),
             support_path (the copy of cloudpickle, put last), preload (modules to import before forking).
-Control fd  a stream socket. Sends {"type": "hello", protocol, python, pid, preload_errors} once ready. Then takes
+Control fd  a stream socket. Sends {"type": "hello", protocol, python, pid, preload_errors, threaded} once ready: the
+            last names the module whose import left threads behind. Then takes
             {"type": "spawn", scratch}, followed by four descriptors: the step's socket, stdout, stderr, exit pipe;
             {"type": "signal", pid, signal}, sent on to the step's whole process group.
             At its end of file, the supervisor is gone: everything is killed and the zygote exits.
@@ -56,6 +57,12 @@ MAX_TRACEBACK_CHARS = 64_000
 MAX_EXCEPTIONS = 30
 MAX_NOTES = 30
 
+RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
+
+_cloudpickle = None  # see load_cloudpickle
+_import_paths = []
+_project_names = set()  # of its top-level modules and packages
+
 PYTHON = "%d.%d.%d" % sys.version_info[:3]
 
 
@@ -97,32 +104,40 @@ def write_all(fd, data):
         view = view[os.write(fd, view) :]
 
 
-def read_exactly(fd, size):
-    """`size` bytes, or None when the stream ended before the first of them."""
-    data = bytearray(size)
-    view = memoryview(data)
-    got = 0
+def read_frame(fd, at_once=4):
+    """The next decoded frame, or None at the end of the stream.
+
+    `at_once`: bytes to ask for first; more than 4 only where nothing follows the frame.
+    """
+    data = os.read(fd, at_once)
+    if not data:
+        return None
+    data = fill(fd, data, 4)
+    (length,) = struct.unpack_from("!i", data)
+    start = 4
+    if length == -1:
+        data = fill(fd, data, 12)
+        (length,) = struct.unpack_from("!Q", data, 4)
+        start = 12
+    if not 0 <= length <= MAX_FRAME_BYTES:
+        raise ValueError("a frame of %d bytes is over the limit" % length)
+    return decode(memoryview(fill(fd, data, start + length))[start:])
+
+
+def fill(fd, data, size):
+    """`data` and what it takes from the stream to make it `size` bytes."""
+    got = len(data)
+    if got >= size:
+        return data
+    whole = bytearray(size)
+    whole[:got] = data
+    view = memoryview(whole)
     while got < size:
         count = os.readv(fd, [view[got:]])
         if count == 0:
-            if got == 0:
-                return None
             raise EOFError("the stream ended inside a frame")
         got += count
-    return data
-
-
-def read_frame(fd):
-    """The next decoded frame, or None at the end of the stream."""
-    prefix = read_exactly(fd, 4)
-    if prefix is None:
-        return None
-    (length,) = struct.unpack("!i", prefix)
-    if length == -1:
-        (length,) = struct.unpack("!Q", read_exactly(fd, 8))
-    if not 0 <= length <= MAX_FRAME_BYTES:
-        raise ValueError("a frame of %d bytes is over the limit" % length)
-    return decode(read_exactly(fd, length) or b"")
+    return whole
 
 
 # --- the zygote ---------------------------------------------------------------------------------------------
@@ -172,9 +187,11 @@ class Zygote:
 
     def spawn(self, scratch, descriptors):
         step_fd, stdout_fd, stderr_fd, exit_fd = descriptors
+        zygote = os.getpid()
         pid = os.fork()
         if pid == 0:
             try:
+                confine(zygote)
                 signal.set_wakeup_fd(-1)
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                 # A copy of a sibling's exit pipe kept here would hide the death of the zygote from the supervisor.
@@ -213,7 +230,7 @@ class Zygote:
             report = {
                 "status": status,
                 "cpu_seconds": usage.ru_utime + usage.ru_stime,
-                "max_rss_bytes": usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
+                "max_rss_bytes": usage.ru_maxrss * RSS_UNIT,
             }
             try:
                 write_all(exit_fd, json.dumps(report).encode())
@@ -290,7 +307,6 @@ def receive_descriptors(connection, count):
 def be_a_step_process(step_fd, stdout_fd, stderr_fd, scratch):
     """Everything that can be done before the function is known, then one request, one answer, and out."""
     os.setsid()
-    confine()
     null = os.open(os.devnull, os.O_RDONLY)
     for source, target in ((null, 0), (stdout_fd, 1), (stderr_fd, 2)):
         os.dup2(source, target)
@@ -299,25 +315,54 @@ def be_a_step_process(step_fd, stdout_fd, stderr_fd, scratch):
     os.chdir(scratch)
     faulthandler.enable(2)
     os.set_inheritable(step_fd, False)
+    rehearse()
     write_all(step_fd, encode({"type": "ready", "pid": os.getpid()}))
-    request = read_frame(step_fd)
+    request = read_frame(step_fd, MAX_HEADER_BYTES)
     if request is None:
         os._exit(0)  # not needed after all
+    before = resource.getrusage(resource.RUSAGE_SELF)
     header, parts = perform(*request)
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
         except BaseException:
             pass  # closed, replaced or hostile: the outcome counts
-    write_all(step_fd, encode(header, parts))
+    write_all(step_fd, encode(dict(header, **cost_since(before)), parts))
     os._exit(0)
 
 
-def confine():
+def rehearse():
+    """Go once through what every step does, so that the memory pages which that touches are ours already.
+
+    A forked process gets its own copy of a page when it first writes to it, and Python writes to whatever it reads:
+    that is most of the time of a short step, and it can be spent before there is a request.
+    """
+    arguments = json.dumps({"args": [[]], "kwargs": {}, "scope": {}, "results": {}}).encode()
+    pickled = pickle.dumps(([{}], {}), protocol=5)
+    for form, data in (("template", arguments), ("pickled", pickled)):
+        request = {"type": "run", "function": "builtins.len", "arguments": form, "context": {}, "payloads": []}
+        frame = encode(request, (data,))[4:]
+        header, parts = perform(*decode(frame))
+        encode(dict(header, **cost_since(resource.getrusage(resource.RUSAGE_SELF))), parts)
+
+
+def cost_since(before):
+    """CPU time and memory of this process and of the children that it waited for, as the kernel counts them."""
+    own, waited_for = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu_seconds = own.ru_utime + own.ru_stime - before.ru_utime - before.ru_stime
+    return {
+        "cpu_seconds": cpu_seconds + waited_for.ru_utime + waited_for.ru_stime,
+        "max_rss_bytes": max(own.ru_maxrss, waited_for.ru_maxrss) * RSS_UNIT,
+    }
+
+
+def confine(zygote):
     """What needs no privilege and costs nothing. Numbers are from linux/prctl.h; elsewhere this does less."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if _prctl is not None:
         _prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG: the parent is single-threaded, so it is exact
+        if os.getppid() != zygote:
+            os._exit(0)  # it died before that line
         _prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER: see Zygote.end_orphans
         _prctl(38, 1, 0, 0, 0)  # PR_SET_NO_NEW_PRIVS
 
@@ -470,7 +515,7 @@ def load_arguments(header, parts):
     """The positional and keyword arguments of a request, in either of its two forms."""
     payloads = Payloads(header["payloads"], parts[1:])
     if header["arguments"] == "pickled":
-        return Unpickler(parts[0], payloads).load()
+        return ArgumentsUnpickler(parts[0], payloads).load()
     template = json.loads(bytes(parts[0]))
     scope = Scope(template["scope"], template["results"], payloads)
     return render(template["args"], scope), render(template["kwargs"], scope)
@@ -487,7 +532,7 @@ class Payloads:
     def load(self, index):
         if index not in self.loaded:
             try:
-                self.loaded[index] = pickle.loads(self.parts[index])
+                self.loaded[index] = Unpickler(self.parts[index]).load()
             except BaseException as error:  # a __setstate__ may raise whatever it likes
                 header = self.headers[index]
                 raise ArgumentNotLoadable(
@@ -504,10 +549,22 @@ class Payloads:
 
 
 class Unpickler(pickle.Unpickler):
+    """Values pickled by another step, perhaps with cloudpickle."""
+
+    def __init__(self, data):
+        super().__init__(io.BytesIO(data))
+
+    def find_class(self, module, name):
+        if module.partition(".")[0] == "cloudpickle":
+            load_cloudpickle()
+        return super().find_class(module, name)
+
+
+class ArgumentsUnpickler(Unpickler):
     """The caller's arguments, with its payloads put back where they were referred to."""
 
     def __init__(self, data, payloads):
-        super().__init__(io.BytesIO(data))
+        super().__init__(data)
         self.payloads = payloads
 
     def persistent_load(self, index):
@@ -592,7 +649,7 @@ def member(value, key, path):
 def pack_result(result):
     """The pickled result and its JSON view, or None for the view when it has none."""
     try:
-        data = _cloudpickle.dumps(result, protocol=5)
+        data = dumps(result)
     except BaseException as error:  # a __reduce__ may raise whatever it likes
         raise ResultNotPicklable(
             "the result cannot be pickled: %s is a %s (%s: %s)"
@@ -603,6 +660,40 @@ def pack_result(result):
     except (ValueError, RecursionError):
         view = None  # not finite, cyclic, or too deep
     return data, view
+
+
+def dumps(value):
+    """Pickle with the standard library, and with cloudpickle, which is slower, what that cannot name: a lambda."""
+    try:
+        return pickle.dumps(value, protocol=5)
+    except Exception:
+        return load_cloudpickle().dumps(value, protocol=5)
+
+
+def load_cloudpickle():
+    """The version's own cloudpickle, or else our copy. Late: it takes as long to import as Python to start.
+
+    Without the project on the path and among the modules, so that its own json.py cannot stand in for what
+    cloudpickle imports.
+    """
+    global _cloudpickle
+    if _cloudpickle is None:
+        path, theirs = sys.path[:], project_modules()
+        for name in theirs:
+            del sys.modules[name]
+        sys.path[:] = [entry for entry in path if entry not in _import_paths]
+        try:
+            _cloudpickle = importlib.import_module("cloudpickle")
+        finally:
+            sys.path[:] = path
+            for name in project_modules():
+                del sys.modules[name]
+            sys.modules.update(theirs)
+    return _cloudpickle
+
+
+def project_modules():
+    return {name: sys.modules[name] for name in list(sys.modules) if name.partition(".")[0] in _project_names}
 
 
 def is_plain(value):
@@ -623,7 +714,7 @@ def culprit(value, path):
         items = []  # its __dict__, or the repr of a key, is hostile
     for inner_path, item in items:
         try:
-            _cloudpickle.dumps(item, protocol=5)
+            dumps(item)
         except BaseException as error:
             if isinstance(error, RecursionError) or isinstance(error.__cause__, RecursionError):
                 break  # all of it is too deep, not one item
@@ -727,19 +818,50 @@ def make_way(import_paths):
     has already imported that name when it started. So do we; this program keeps its own references.
     """
     sys.path[:] = [*import_paths, *(path for path in sys.path if path not in import_paths)]
-    names = set()
     for path in import_paths:
         try:
-            names.update(entry.partition(".")[0] for entry in os.listdir(path))
+            _project_names.update(entry.partition(".")[0] for entry in os.listdir(path))
         except OSError:
             pass
-    for module in list(sys.modules):
-        if module not in _AT_START and module.partition(".")[0] in names and module != "__main__":
-            del sys.modules[module]
+    _project_names.difference_update(module.partition(".")[0] for module in _AT_START)
+    for name in project_modules():
+        del sys.modules[name]
+
+
+def preload(names):
+    """Import modules before forking. Returns what went wrong, and which left threads behind, by module."""
+    errors, threaded = {}, []
+    for name in names:
+        try:
+            load_cloudpickle() if name == "cloudpickle" else importlib.import_module(name)
+        except BaseException as error:
+            errors[name] = "%s: %s" % (type(error).__name__, safe_text(error)[:500])
+        if not threaded and has_threads():
+            threaded.append(name)
+    return errors, threaded
+
+
+def has_threads():
+    """Whether this process has threads that a fork would not copy, of whatever library, and so must not fork."""
+    if count_threads() == 1:
+        return False
+    # Some libraries end theirs before a fork and start them again on demand, OpenBLAS for one: try it.
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
+    return count_threads() > 1
+
+
+def count_threads():
+    try:
+        return len(os.listdir("/proc/self/task"))
+    except OSError:  # not Linux: only Python's own can be seen
+        return len(sys._current_frames())
 
 
 def main():
-    global _cloudpickle, _prctl, _import_paths
+    global _prctl, _import_paths
     try:
         config = json.loads(sys.argv[1])
         control_fd, import_paths = config["control_fd"], config["import_paths"]
@@ -749,18 +871,10 @@ def main():
     sys.argv[1:] = []
     _import_paths = import_paths
     _prctl = load_prctl()
-    # Before the project is on the path, so that its own modules cannot stand in for what cloudpickle imports;
-    # after the environment's packages, so that a version's own cloudpickle wins over the copy.
-    sys.path[:] = [path for path in sys.path if path not in import_paths] + [config["support_path"]]
-    _cloudpickle = importlib.import_module("cloudpickle")
+    sys.path.append(config["support_path"])  # last, so that a version's own cloudpickle wins over the copy
     make_way(import_paths)
     os.set_inheritable(control_fd, False)
-    preload_errors = {}
-    for name in config["preload"]:
-        try:
-            importlib.import_module(name)
-        except BaseException as error:
-            preload_errors[name] = "%s: %s" % (type(error).__name__, safe_text(error)[:500])
+    preload_errors, threaded = preload(config["preload"])
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.reconfigure(line_buffering=True)
@@ -773,7 +887,7 @@ def main():
     gc.collect()
     gc.freeze()
     hello = {"type": "hello", "protocol": PROTOCOL, "python": PYTHON, "pid": os.getpid()}
-    write_all(control_fd, encode(dict(hello, preload_errors=preload_errors)))
+    write_all(control_fd, encode(dict(hello, preload_errors=preload_errors, threaded=threaded)))
     zygote.serve()
 
 

@@ -1,0 +1,251 @@
+"""One step, from the request to the death of its process: who may end it when, and how that is found out."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import select
+import signal
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from runner import wire
+from runner.errors import ProtocolError
+from runner.memory_kills import count_memory_kills
+from runner.step_process import EndedBy, Ending, StepProcess
+from runner.streams import LineStream
+
+# Between SIGTERM and SIGKILL: enough to flush a log or roll back a transaction, short enough that a cancelled
+# run is seen to stop.
+TERMINATION_GRACE_SECONDS = 2.0
+
+# A process that has sent its outcome has nothing left to do but exit; after SIGKILL the kernel needs moments.
+EXIT_GRACE_SECONDS = 5.0
+
+# How often a running step asks whether its run has been cancelled.
+CANCEL_POLL_SECONDS = 0.25
+
+_ORPHAN_POLL_SECONDS = 0.02
+
+_READ_BYTES = 64 * 1024
+
+
+class Conversation:
+    """What has been sent, what has come, and who wants the process to end."""
+
+    def __init__(
+        self,
+        step: StepProcess,
+        frame: bytes,
+        stdout: LineStream,
+        stderr: LineStream,
+        timeout_seconds: float | None,
+        cancelled: Callable[[], bool] | None,
+    ) -> None:
+        self.step = step
+        self.unsent = memoryview(wire.with_length(frame))
+        self.streams = {step.stdout: stdout, step.stderr: stderr}
+        self.cancelled = cancelled
+        self.memory_kills = count_memory_kills()
+        self.started = time.monotonic()
+        self.deadline = None if timeout_seconds is None else self.started + timeout_seconds
+        self.poll = select.poll()
+        self.open: set[int] = set()
+        self.exit_notice = b""
+        self.is_dead = False
+        self.ending = Ending()
+        self.escalation: Iterator[float] | None = None
+        self.escalate_at: float | None = None
+        self.orphaned_at: float | None = None
+
+    def attend(self) -> Ending:
+        """Converse until the process and all it started are dead."""
+        step = self.step
+        self._send()  # before anything else: from here on, the step is at work
+        self._watch(step.channel, select.POLLIN | (select.POLLOUT if self.unsent else 0))
+        for descriptor in (*self.streams, step.exit_pipe):
+            self._watch(descriptor, select.POLLIN)
+        if step.pidfd is not None:
+            self._watch(step.pidfd, select.POLLIN)
+        while not self._is_over():
+            patience = self._patience()
+            for descriptor, events in self.poll.poll(None if patience is None else patience * 1000):
+                self._handle(descriptor, events)
+            self._press()
+        # What was written before the death is still in the pipes. Grandchildren are dead by now, so this ends.
+        for descriptor in list(self.open):
+            while descriptor in self.open and descriptor != step.pidfd and self._read(descriptor):
+                pass
+        return self._conclude()
+
+    def _watch(self, descriptor: int, events: int) -> None:
+        self.poll.register(descriptor, events)
+        self.open.add(descriptor)
+
+    def _forget(self, descriptor: int) -> None:
+        self.poll.unregister(descriptor)
+        self.open.discard(descriptor)
+
+    def _is_over(self) -> bool:
+        """Whether the process is dead, and all it started."""
+        if self.is_dead:
+            # The short way: it has answered and is dead, and we can see for ourselves that it left nothing.
+            if self.ending.message is not None and self.step.parent.has_no_orphans():
+                return True
+            self.is_dead = False  # the zygote looks after it, and says when it is done
+        if self.step.exit_pipe in self.open:
+            return False
+        if self.exit_notice or self.step.channel not in self.open:
+            return True
+        # The zygote died first, which kills the process too.
+        if self.orphaned_at is None:
+            self.orphaned_at = time.monotonic()
+        return time.monotonic() - self.orphaned_at > EXIT_GRACE_SECONDS
+
+    def _patience(self) -> float | None:
+        """Seconds until something must be done although nothing arrived."""
+        if self.orphaned_at is not None:
+            return _ORPHAN_POLL_SECONDS
+        now = time.monotonic()
+        own_deadline = self.deadline if self.escalation is None else None
+        moments = [moment for moment in (self.escalate_at, own_deadline) if moment is not None]
+        patience = max(0.0, min(moments) - now) if moments else None
+        if self.cancelled is not None and self.escalation is None:
+            return CANCEL_POLL_SECONDS if patience is None else min(patience, CANCEL_POLL_SECONDS)
+        return patience
+
+    def _handle(self, descriptor: int, events: int) -> None:
+        if descriptor == self.step.channel and events & select.POLLOUT:
+            self._send()
+            if not self.unsent:
+                self.poll.modify(descriptor, select.POLLIN)
+        if descriptor == self.step.pidfd:
+            self.is_dead = True
+            self._forget(descriptor)
+            # What it said last is in the pipe already, perhaps not yet taken.
+            while self.step.channel in self.open and self._read(self.step.channel):
+                pass
+        elif events & ~select.POLLOUT and descriptor in self.open:
+            self._read(descriptor)
+
+    def _send(self) -> None:
+        try:
+            self.unsent = self.unsent[os.write(self.step.channel, self.unsent) :]
+        except BlockingIOError:
+            return
+        except OSError:
+            self.unsent = memoryview(b"")  # it died; the exit pipe will say how
+            self.ending.request_unread = True
+
+    def _read(self, descriptor: int) -> bool:
+        """Take what is there; False when there is nothing more to come from this descriptor for now or ever."""
+        try:
+            data = os.read(descriptor, _READ_BYTES)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            data = b""
+            # The kernel says so of a socket whose other end closed with data unread: what we sent.
+            if descriptor == self.step.channel and error.errno == errno.ECONNRESET:
+                self.ending.request_unread = True
+        if not data:
+            self._forget(descriptor)
+            return False
+        if descriptor in self.streams:
+            self.streams[descriptor].feed(data)
+        elif descriptor == self.step.channel:
+            self._receive(data)
+        else:
+            self.exit_notice += data
+        return True
+
+    def _receive(self, data: bytes) -> None:
+        try:
+            for frame in self.step.reader.feed(data):
+                self._take(wire.decode(frame))
+        except ProtocolError as error:
+            self.ending.protocol_error = str(error)
+            self._forget(self.step.channel)
+            self._end("itself", grace_seconds=0.0)
+
+    def _take(self, message: wire.Message) -> None:
+        step = self.step
+        if message.type == "ready" and step.pid is None and type(message.header.get("pid")) is int:
+            step.met(message.header["pid"])
+            if step.pidfd is not None:
+                self._watch(step.pidfd, select.POLLIN)
+        elif message.type == "outcome" and step.pid is not None and self.ending.message is None:
+            self.ending.message = message
+            self.ending.wall_seconds = time.monotonic() - self.started
+            if self.escalation is None:
+                self._end("itself", grace_seconds=EXIT_GRACE_SECONDS, first=None)
+        else:
+            raise ProtocolError(f"a step process sent {message.type!r} out of turn")
+
+    def _press(self) -> None:
+        """End the process when its time is up, its run is cancelled, or it did not heed the last signal."""
+        now = time.monotonic()
+        if self.escalation is not None:
+            if self.escalate_at is not None and now >= self.escalate_at:
+                self.escalate_at = now + next(self.escalation)
+        elif self.deadline is not None and now >= self.deadline:
+            self._end("timeout", grace_seconds=TERMINATION_GRACE_SECONDS)
+        elif self.cancelled is not None and self.cancelled():
+            self._end("cancel", grace_seconds=TERMINATION_GRACE_SECONDS)
+
+    def _end(self, ended_by: EndedBy, *, grace_seconds: float, first: int | None = signal.SIGTERM) -> None:
+        if self.ending.ended_by == "itself":  # a frame that breaks the rules after a timeout changes nothing
+            self.ending.ended_by = ended_by
+        self.escalation = self._escalate(first if grace_seconds else signal.SIGKILL, grace_seconds)
+        self.escalate_at = time.monotonic() + next(self.escalation)
+
+    def _escalate(self, first: int | None, grace_seconds: float) -> Iterator[float]:
+        """Terminate, wait, kill, wait, and at last end the whole zygote. Yields how long to wait each time."""
+        step = self.step
+        for _ in range(100):
+            if step.pid is not None:
+                break
+            yield EXIT_GRACE_SECONDS / 100  # it is being forked and has not said its pid yet
+        if first is not None and step.pid is not None:
+            step.parent.signal_step(step.pid, first)
+            yield grace_seconds or EXIT_GRACE_SECONDS
+        elif first is None:
+            yield grace_seconds
+        if step.pid is not None:
+            step.parent.signal_step(step.pid, signal.SIGKILL)
+            yield EXIT_GRACE_SECONDS
+        while True:
+            step.parent.kill()  # it does not pass signals on: it is hung
+            yield EXIT_GRACE_SECONDS
+
+    def _conclude(self) -> Ending:
+        ending = self.ending
+        ending.wall_seconds = ending.wall_seconds or time.monotonic() - self.started
+        ending.stdout, ending.stderr = (stream.finish() for stream in self.streams.values())
+        notice = _exit_notice(self.exit_notice)
+        if notice is None and self.is_dead and ending.message is not None:
+            notice = _own_account(ending.message.header)
+        if notice is not None:
+            ending.wait_status, ending.cpu_seconds, ending.max_rss_bytes = notice
+            if ending.wait_status == signal.SIGKILL:
+                ending.killed_for_memory = count_memory_kills() > self.memory_kills
+        return ending
+
+
+def _exit_notice(data: bytes) -> tuple[int, float, int] | None:
+    """What the zygote said of the death; None when it died itself in the middle of it, or before."""
+    try:
+        notice = json.loads(data)
+        return int(notice["status"]), float(notice["cpu_seconds"]), int(notice["max_rss_bytes"])
+    except (ValueError, KeyError, TypeError, OverflowError):
+        return None
+
+
+def _own_account(header: dict[str, Any]) -> tuple[int, float, int] | None:
+    """A step's own account of what it cost, in its outcome, after which it does nothing but exit."""
+    cpu_seconds, max_rss_bytes = header.get("cpu_seconds"), header.get("max_rss_bytes")
+    if type(cpu_seconds) is float and type(max_rss_bytes) is int:
+        return 0, cpu_seconds, max_rss_bytes
+    return 0, 0.0, 0

@@ -1,0 +1,255 @@
+"""The code versions that a supervisor has in use: leases, zygotes, and the thread that looks after them."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import queue
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+
+from envs import EnvCache, Environment, Lease, read_project_settings
+from runner.errors import RunnerError, SupervisorClosed, ZygoteFailed
+from runner.step_process import StepProcess
+from runner.zygote import ChildFiles, Launch, Zygote, child_environment
+
+logger = logging.getLogger("hwe.supervisor")
+
+# A zygote that nobody asked for anything in this time is ended, and its environment may be evicted; starting it again
+# takes as long as its imports do. Of those that are idle for less, so many are kept.
+IDLE_SECONDS = 300.0
+MAX_ZYGOTES = 32
+
+# How often that is looked at.
+TICK_SECONDS = 1.0
+
+
+class Version:
+    """A code version in use: its leased environment and its zygote, started on first use and again if it died."""
+
+    def __init__(self, code_version_hash: str, cache: EnvCache, files: ChildFiles) -> None:
+        self._lock = threading.Lock()  # one builder of this version; other versions are not held up
+        self._hash = code_version_hash
+        self._cache = cache
+        self._files = files
+        self._lease: Lease | None = None
+        self._environment: Environment | None = None
+        self._zygote: Zygote | None = None
+        self._modules: tuple[str, ...] = ()  # of the functions asked for so far, in that order
+        self._unfit: set[str] = set()  # modules that must not be imported before forking
+        self._users: Counter[Zygote] = Counter()
+        self._renewal = threading.Event()
+        self._closed = False
+
+    @contextlib.contextmanager
+    def in_use(self, modules: Iterable[str] = ()) -> Iterator[Zygote]:
+        """The version's zygote, which is not retired meanwhile. Builds the environment on first use.
+
+        `modules` are those of the functions that will be asked for; they are imported ahead from the next start on.
+        """
+        with self._lock:
+            self._modules = tuple(dict.fromkeys((*self._modules, *modules)))
+            zygote = self._started()
+            self._users[zygote] += 1
+        try:
+            yield zygote
+        finally:
+            with self._lock:
+                zygote.used_at = time.monotonic()
+                self._users[zygote] -= 1
+                if not self._users[zygote]:
+                    del self._users[zygote]
+                    if zygote is not self._zygote:
+                        zygote.close()
+
+    def _started(self) -> Zygote:
+        if self._closed:
+            raise SupervisorClosed("this supervisor is closed: make another one")
+        if self._zygote is not None and not self._zygote.alive:
+            logger.warning("the zygote of code version %s died; starting another", self._hash[:12])
+            self._replace(None)
+        if self._zygote is None:
+            if self._environment is None:
+                self._lease = self._cache.lease(self._hash)
+                self._environment = self._lease.__enter__()
+            self._zygote = self._start(self._environment)
+        return self._zygote
+
+    def _start(self, environment: Environment) -> Zygote:
+        """A zygote that has imported what it can ahead of any step."""
+        asked_for = tuple(read_project_settings(environment.project).preload)
+        preload = tuple(module for module in dict.fromkeys((*asked_for, *self._modules)) if module not in self._unfit)
+        try:
+            zygote = Zygote(_launch(environment, preload), self._files)
+        except ZygoteFailed:
+            ahead = set(self._modules) - set(asked_for) - self._unfit
+            if not ahead:
+                raise
+            # A module that ends the interpreter, or never comes back, must do that in a step, which can tell of it.
+            self._unfit |= ahead
+            return self._start(environment)
+        for module in asked_for:
+            if module in zygote.preload_errors:
+                reason = zygote.preload_errors[module]
+                logger.warning("code version %s: preload of %s failed: %s", self._hash[:12], module, reason)
+        new = set(zygote.threaded) - self._unfit
+        if not new:
+            return zygote
+        self._unfit |= new
+        logger.warning(
+            "code version %s: importing %s starts threads, which no fork copies: each step imports it anew",
+            self._hash[:12],
+            ", ".join(sorted(new)),
+        )
+        zygote.close()
+        return self._start(environment)
+
+    def _replace(self, successor: Zygote | None) -> None:
+        former, self._zygote = self._zygote, successor
+        if former is not None and former not in self._users:
+            former.close()
+
+    def tidy(self) -> None:
+        """See to the processes that wait for a step, and to modules that have been asked for since the start."""
+        zygote = self._zygote
+        if zygote is None:
+            return
+        zygote.tidy()
+        if not (self._renewal.is_set() or set(self._modules) - self._unfit <= set(zygote.launch.preload)):
+            self._renewal.set()
+            threading.Thread(target=self._renew, args=(zygote,), name="hwe-renew", daemon=True).start()
+
+    def _renew(self, former: Zygote) -> None:
+        """Start another zygote beside the one in use, with all modules, and let it take over."""
+        try:
+            environment = self._environment
+            if environment is None:
+                return
+            successor = self._start(environment)
+            with self._lock:
+                if self._closed or self._zygote is not former:
+                    successor.close()
+                else:
+                    self._replace(successor)
+        except (RunnerError, OSError) as error:
+            logger.info("code version %s: importing modules ahead failed: %s", self._hash[:12], error)
+        finally:
+            self._renewal.clear()
+
+    def idle_since(self) -> float | None:
+        """When its zygote was last asked for a step (monotonic), or None when it has none or is at work."""
+        with self._lock:
+            return None if self._zygote is None or self._users else self._zygote.used_at
+
+    def retire(self) -> None:
+        """End the zygote and give the environment back, unless a step has come in between."""
+        with self._lock:
+            if not self._users:
+                self._let_go()
+
+    def close(self) -> None:
+        """End the zygote, and every step with it, and give the environment back, for good."""
+        with self._lock:
+            self._closed = True
+            self._let_go()
+
+    def _let_go(self) -> None:
+        zygotes = {*self._users, *([self._zygote] if self._zygote else [])}
+        self._zygote = None
+        lease, self._lease, self._environment = self._lease, None, None
+        with contextlib.ExitStack() as always_cleanup:
+            if lease is not None:
+                always_cleanup.callback(lease.release)
+            for zygote in zygotes:
+                always_cleanup.callback(zygote.close)
+
+
+class Versions:
+    """All of them, and the thread that keeps processes ready and lets go of what is idle. Holds no supervisor."""
+
+    def __init__(self, cache: EnvCache) -> None:
+        self._cache = cache
+        self._files = ChildFiles()
+        self._lock = threading.Lock()
+        self._versions: dict[str, Version] = {}
+        self._closed = False
+        self._work: queue.SimpleQueue[tuple[Version, StepProcess] | None] = queue.SimpleQueue()
+        self._keeper = threading.Thread(target=self._keep, name="hwe-keeper", daemon=True)
+        self._keeper.start()
+
+    def get(self, code_version_hash: str) -> Version:
+        """The version of that hash, not started yet if it is new."""
+        with self._lock:
+            version = self._versions.get(code_version_hash)
+            if version is None:
+                version = Version(code_version_hash, self._cache, self._files)
+                self._versions[code_version_hash] = version
+            return version
+
+    def clear_up(self, version: Version, step: StepProcess) -> None:
+        """Have what a step used given back and the next process forked, by the keeper, so that nobody waits for it."""
+        with self._lock:
+            if not self._closed:
+                self._work.put((version, step))
+                return
+        step.close()
+
+    def close(self) -> None:
+        """End everything. Again is no harm."""
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                self._work.put(None)
+            versions = list(self._versions.values())
+        for version in versions:
+            version.close()
+        if self._keeper is not threading.current_thread():
+            self._keeper.join()
+        self._files.close()
+
+    def _keep(self) -> None:
+        ticked = time.monotonic()
+        while True:
+            try:
+                work = self._work.get(timeout=TICK_SECONDS)
+            except queue.Empty:
+                pass
+            else:
+                if work is None:
+                    return
+                version, step = work
+                self._guarded(step.close)
+                self._guarded(version.tidy)
+            if time.monotonic() - ticked >= TICK_SECONDS:
+                ticked = time.monotonic()
+                self._guarded(self._tick)
+
+    @staticmethod
+    def _guarded(work: Callable[[], None]) -> None:
+        try:
+            work()
+        except Exception:
+            logger.exception("looking after the processes failed; going on")
+
+    def _tick(self) -> None:
+        with self._lock:
+            versions = list(self._versions.values())
+        for version in versions:
+            version.tidy()
+        idle = sorted((since, index) for index, version in enumerate(versions) if (since := version.idle_since()))
+        oldest_allowed = time.monotonic() - IDLE_SECONDS
+        for number, (since, index) in enumerate(idle):
+            if since < oldest_allowed or len(idle) - number > MAX_ZYGOTES:
+                versions[index].retire()
+
+
+def _launch(environment: Environment, preload: tuple[str, ...]) -> Launch:
+    return Launch(
+        code_version_hash=environment.hash,
+        python=environment.python,
+        import_paths=environment.import_paths,
+        preload=preload,
+        environment=child_environment(environment.bin_directories),
+    )

@@ -1,0 +1,7 @@
+import os
+
+os._exit(3)
+
+
+def where():
+    return None

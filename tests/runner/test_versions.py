@@ -1,0 +1,113 @@
+"""What is done ahead of a step: modules imported, processes forked, and what is idle let go."""
+
+import logging
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from runner import Supervisor, versions, zygote
+
+
+@pytest.fixture
+def imports(deploy):
+    return deploy("imports").hash
+
+
+def wait_until(reached):
+    deadline = time.monotonic() + 30
+    while not reached():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def children_of(pid):
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def test_the_module_of_a_function_is_imported_before_forking(supervisor, imports):
+    seen = supervisor.run(imports, "ahead.where").unwrap()
+    assert seen["imported_by"] == seen["zygote"] != seen["pid"]
+
+
+def test_a_module_that_is_asked_for_later_is_imported_by_a_successor(supervisor, imports):
+    first = supervisor.run(imports, "ahead.where").unwrap()
+    seen = supervisor.run(imports, "later.where").unwrap()
+    assert seen["imported_by"] == seen["pid"]
+
+    def is_ahead():
+        seen.update(supervisor.run(imports, "later.where").unwrap())
+        return seen["imported_by"] == seen["zygote"]
+
+    wait_until(is_ahead)
+    assert seen["zygote"] != first["zygote"]
+    wait_until(lambda: not os.path.exists(f"/proc/{first['zygote']}"))
+    assert supervisor.run(imports, "ahead.where").unwrap()["imported_by"] == seen["zygote"]
+
+
+def test_warming_imports_the_modules_of_the_functions_that_are_named(supervisor, imports):
+    supervisor.warm(imports, ["ahead.where", "later.where"])
+    for module in ("ahead", "later"):
+        seen = supervisor.run(imports, f"{module}.where").unwrap()
+        assert seen["imported_by"] == seen["zygote"]
+
+
+def test_a_module_that_starts_threads_is_imported_by_each_step_and_named(supervisor, imports, caplog):
+    supervisor.warm(imports, ["ahead.where", "threaded.where"])
+    for _ in range(2):
+        seen = supervisor.run(imports, "threaded.where").unwrap()
+        assert (seen["imported_by"], seen["threads"]) == (seen["pid"], 2)
+    told = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert len(told) == 1
+    assert "importing threaded starts threads" in told[0]
+    seen = supervisor.run(imports, "ahead.where").unwrap()
+    assert seen["imported_by"] == seen["zygote"]
+
+
+@pytest.mark.parametrize(
+    ("module", "status", "message"),
+    [("leaves", "crashed", "exited with code 3"), ("raises", "failed", "no configuration")],
+)
+def test_a_module_that_cannot_be_imported_fails_its_own_steps_alone(supervisor, imports, module, status, message):
+    for _ in range(2):
+        outcome = supervisor.run(imports, f"{module}.where")
+        assert outcome.status == status
+        assert message in outcome.error.message
+    assert supervisor.run(imports, "ahead.where").status == "completed"
+
+
+def test_processes_kept_ready_follow_the_demand(supervisor, deploy, monkeypatch):
+    monkeypatch.setattr(zygote, "LESSEN_SECONDS", 0.3)
+    faults = deploy("faults").hash
+    pid = supervisor.run(faults, "faults.steps.sees").unwrap()["ppid"]
+    wait_until(lambda: len(children_of(pid)) == 1)
+    futures = [supervisor.submit(faults, "faults.steps.sleeps", [0.5]) for _ in range(4)]
+    assert {future.result().status for future in futures} == {"completed"}
+    wait_until(lambda: len(children_of(pid)) > 1)
+    wait_until(lambda: len(children_of(pid)) == 1)
+
+
+def test_an_idle_zygote_retires_and_gives_its_environment_back(cache, deploy, monkeypatch):
+    monkeypatch.setattr(versions, "TICK_SECONDS", 0.1)
+    monkeypatch.setattr(versions, "IDLE_SECONDS", 0.5)
+    faults = deploy("faults").hash
+    with Supervisor(cache, sandbox="none") as supervisor:
+        busy = supervisor.submit(faults, "faults.steps.calls", [time.sleep, 1.5])
+        pid = supervisor.run(faults, "faults.steps.sees").unwrap()["ppid"]
+        assert busy.result().status == "completed"  # older than that, and not idle
+        wait_until(lambda: not os.path.exists(f"/proc/{pid}"))
+        assert supervisor.run(faults, "faults.steps.fine", [1]).unwrap() == 1
+
+
+def test_only_so_many_zygotes_are_kept(cache, deploy, monkeypatch):
+    monkeypatch.setattr(versions, "TICK_SECONDS", 0.1)
+    monkeypatch.setattr(versions, "MAX_ZYGOTES", 1)
+    with Supervisor(cache, sandbox="none") as supervisor:
+        pids = []
+        for name in ("one", "two"):
+            project = deploy("faults", root=name)
+            (project.path / "name.txt").write_text(name)
+            pids.append(supervisor.run(project.capture(), "faults.steps.sees").unwrap()["ppid"])
+        wait_until(lambda: not os.path.exists(f"/proc/{pids[0]}"))
+        assert os.path.exists(f"/proc/{pids[1]}")
