@@ -2,7 +2,7 @@
 # .venv from requirements/dev.txt, every file checked against its hash. Run `make` to see what there is.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run check lint types floors test coverage lock clean
+.PHONY: help setup run check lint types floors test coverage bench lock clean
 .NOTPARALLEL:
 
 # What a user's shell may hold and the gate should not depend on.
@@ -12,6 +12,7 @@ PYTHON ?=
 BIN := .venv/bin
 LOCKED := .venv/.locked-installed
 READY := .venv/.project-installed
+BENCH_READY := .venv-bench/.project-installed
 
 help: ## this list
 	@echo "make TARGET, where TARGET is one of"
@@ -43,11 +44,14 @@ coverage: $(READY) ## the tests with branch coverage, the children's included
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
+bench: $(BENCH_READY) ## a step against the peers, in one run (ten minutes); ARGS=--quick to see that it works
+	.venv-bench/bin/python scripts/bench/steps.py $(ARGS)
+
 lock: ## requirements/dev.txt and the example's locks anew; to move versions: make lock ARGS=--upgrade
 	scripts/lock.sh $(ARGS)
 
 clean: ## remove .venv, caches and what was built
-	rm -rf .venv build dist htmlcov .coverage .coverage.* .hypothesis
+	rm -rf .venv .venv-bench build dist htmlcov .coverage .coverage.* .hypothesis
 	rm -rf .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find runner envs scripts tests -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
@@ -62,4 +66,13 @@ $(LOCKED): requirements/dev.txt
 $(READY): $(LOCKED) pyproject.toml
 	@echo "setup: the project itself, editable"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# An environment of its own: the peers are no business of the tests.
+$(BENCH_READY): requirements/bench.txt pyproject.toml
+	@python=$$(PYTHON="$(PYTHON)" scripts/find_python.sh) && \
+	echo "setup: .venv-bench, $$(grep -c == $<) locked packages" && \
+	$$python -m venv --clear .venv-bench && \
+	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $< && \
+	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@

@@ -190,6 +190,8 @@ def _usable_root(path: str) -> str:
     """The real path of the cache, made if missing. Code runs from it: nobody else may own or write it."""
     if "\n" in path:
         raise CacheUnusable(repr(path), "a path with a line break in it cannot be on sys.path; choose another place")
+    if os.pathsep in path:
+        raise CacheUnusable(path, f"a path with {os.pathsep!r} in it cannot be on PATH; choose another place")
     try:
         os.makedirs(path, mode=0o700, exist_ok=True)
         status = os.stat(path)

@@ -44,6 +44,8 @@ class Environment:
 
     def missing_part(self) -> str | None:
         """What an upgrade of the machine or a hand took away from under it; None when it can run."""
+        if not (self.root / MARKER).exists():
+            return str(self.root)
         if not self.python.exists():
             return str(self.interpreter)
         if self.layer_root and not (self.layer_root / LAYER_MARKER).exists():
@@ -96,6 +98,7 @@ def materialize(
         report("verify")
         manifest = stored.verify()
         interpreter = find_interpreter(manifest.python)
+        os.makedirs(os.path.dirname(root), mode=0o700, exist_ok=True)  # somebody may have emptied the cache
         os.mkdir(root, 0o755)
         extract(stored.file, manifest, os.path.join(root, PROJECT), stored.artifact_id)
     layer = _layer(cache_root, root, manifest, interpreter, stored.artifact_id, report)

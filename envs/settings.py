@@ -85,7 +85,7 @@ def read_pyproject(root: str, kept: dict[str, bytes]) -> dict[str, Any]:
     if data is None:
         return {}
     try:
-        return tomllib.loads(data.decode())
+        return tomllib.loads(data.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise ProjectSettingsInvalid(PYPROJECT, f"not valid TOML ({error}); correct it") from None
 

@@ -7,14 +7,14 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from envs import ArtifactStore, EnvsError
+from envs import ArtifactStore, CacheUnusable, EnvsError, StoreUnusable
 from runner.definition import Definition, Task, Wait
 from runner.errors import RunnerError
-from runner.ledger import Ledger, RunRecord, StepRecord
+from runner.ledger import Ledger, LedgerUnavailable, RunRecord, StepRecord
 from runner.outcome import StepError, StepOutcome
 from runner.payload import Payload
 from runner.policy import ArtifactMissing, CodeVersionMismatch, Decision, Mode, decide
@@ -27,6 +27,9 @@ logger = logging.getLogger("hwe.advance")
 
 # When a worker stops, its runs are offered to the others after this pause, by which time it is gone itself.
 HANDOVER_SECONDS = 1.0
+
+# SQLite holds a billion bytes in a row, all columns together.
+MAX_RESULT_BYTES = 900_000_000
 
 
 @dataclass(frozen=True)
@@ -211,8 +214,10 @@ class Advancer:
                 version,
                 request,
                 timeout_seconds=node.timeout_seconds,
-                cancelled=lambda: self._unwanted(run.run_id),
+                cancelled=lambda: self._unwanted(run.run_id, epoch),
             )
+        except (CacheUnusable, StoreUnusable, LedgerUnavailable):
+            raise  # a fault of the machine, which passes: the attempt is started again
         except (EnvsError, RunnerError) as error:
             if self._stopping.is_set():
                 return  # the next driver starts this attempt again
@@ -221,6 +226,8 @@ class Advancer:
             )
         if outcome.status == "cancelled" and self._stopping.is_set():
             return
+        if outcome.payload is not None and outcome.payload.size > MAX_RESULT_BYTES:
+            outcome = _too_large(outcome)
         payload = outcome.payload
         self._ledger.finish_step(
             run.run_id,
@@ -238,8 +245,14 @@ class Advancer:
         detail = f"{outcome.error.type}: {outcome.error.message}" if outcome.error else ""
         self._report(run, node.task_id, outcome.status, detail)
 
-    def _unwanted(self, run_id: str) -> bool:
-        return self._abandoning.is_set() or self._ledger.status(run_id) == "cancelled"
+    def _unwanted(self, run_id: str, epoch: int) -> bool:
+        if self._abandoning.is_set():
+            return True
+        try:
+            return not self._ledger.is_driven_under(run_id, epoch)
+        except LedgerUnavailable as error:
+            logger.warning("run %s: whether it is still wanted cannot be told: %s", run_id, error)
+            return False
 
     def _finish(
         self,
@@ -256,6 +269,14 @@ class Advancer:
 
     def _report(self, run: RunRecord, step_key: str | None, status: str, detail: str = "") -> None:
         self._on_progress(Progress(run.run_id, step_key, status, detail))
+
+
+def _too_large(outcome: StepOutcome) -> StepOutcome:
+    message = (
+        f"the result has more than the {MAX_RESULT_BYTES} bytes that a ledger holds: keep large data in files or "
+        "object storage, and return its address"
+    )
+    return replace(outcome, status="failed", payload=None, error=StepError("ResultTooLarge", message, "hwe"))
 
 
 def _request(

@@ -62,6 +62,18 @@ class Conversation:
 
     def attend(self) -> Ending:
         """Converse until the process and all it started are dead."""
+        try:
+            return self._attend()
+        except BaseException:  # `cancelled` raised, or Ctrl-C: nobody would look after the process any more
+            if self.step.pid is None:
+                self.step.greet(EXIT_GRACE_SECONDS)
+            if self.step.pid is None:
+                self.step.parent.kill()
+            else:
+                self.step.parent.signal_step(self.step.pid, signal.SIGKILL)
+            raise
+
+    def _attend(self) -> Ending:
         step = self.step
         self._send()  # before anything else: from here on, the step is at work
         self._watch(step.channel, select.POLLIN | (select.POLLOUT if self.unsent else 0))

@@ -11,12 +11,13 @@ import difflib
 import hashlib
 import json
 import math
+import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from runner.errors import UsageError
 
@@ -24,6 +25,11 @@ TOOL = "tools.python.run"
 
 # Longer ones are mistakes of units, and times beyond the year 9999 cannot be said.
 LONGEST_WAIT = timedelta(days=3660)
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_DURATION = TypeAdapter(timedelta)
+# pydantic, which turns it into a number, takes the parts in any order.
+_ISO_DURATION = re.compile(r"P(?:\d+W|(?=\d|T)(?:\d+D)?(?:T(?=\d)(?:\d+H)?(?:\d+M)?(?:\d+(?:\.\d+)?S)?)?)", re.ASCII)
 
 # Of one definition, aliases written out: a few lines of YAML can stand for billions.
 MOST_VALUES = 100_000
@@ -117,8 +123,11 @@ def load_definition(text: str, *, source_name: str) -> Definition:
     """Read a definition in YAML or JSON. Raises `DefinitionInvalid`, in one line that names the file and the place."""
     import yaml
 
+    from runner.strict_yaml import StrictLoader  # with it: yaml is not needed to read a stored definition
+
     try:
-        document = _plain(yaml.safe_load(text), source_name, iter(range(MOST_VALUES)))
+        loaded = yaml.load(text, StrictLoader)  # noqa: S506 - a SafeLoader
+        document = _plain(loaded, source_name, iter(range(MOST_VALUES)))
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         said = "it is nested too deeply" if isinstance(error, RecursionError) else " ".join(str(error).split())[:300]
         raise DefinitionInvalid(f"{source_name} is neither YAML nor JSON: {said}") from None
@@ -154,7 +163,7 @@ def _define(document: dict[str, Any], source_name: str) -> Definition:
     read = {
         # A copy: highway-dsl writes into what it is given. It also wants each name twice; once is enough here.
         name: _validated(
-            operators[task["operator_type"]], {"task_id": name, **copy.deepcopy(task)}, f"{source_name}: task {name!r}"
+            operators[task["operator_type"]], _readable(name, task, source_name), f"{source_name}: task {name!r}"
         )
         for name, task in document["tasks"].items()
     }
@@ -164,6 +173,14 @@ def _define(document: dict[str, Any], source_name: str) -> Definition:
     nodes = {name: _node(name, operator, workflow, source_name) for name, operator in read.items()}
     _check_graph(nodes, source_name)
     return Definition(workflow.name, workflow.version, dict(workflow.variables), nodes, document)
+
+
+def _readable(name: str, task: dict[str, Any], source_name: str) -> dict[str, Any]:
+    """A task as highway-dsl should see it: it reads PT0.5S as nothing, and PT1H30 as an hour."""
+    read = {"task_id": name, **copy.deepcopy(task)}
+    if task["operator_type"] == "wait" and "wait_for" in task:
+        read["wait_for"] = _moment(task["wait_for"], f"{source_name}: task {name!r}")
+    return read
 
 
 def _validated(model: Any, document: dict[str, Any], place: str) -> Any:
@@ -219,14 +236,17 @@ def _node(name: str, operator: Any, workflow: Any, source_name: str) -> Task | W
     place = f"{source_name}: task {name!r}"
     dependencies = tuple(dict.fromkeys(operator.dependencies))
     if operator.operator_type == "wait":
-        return Wait(name, _moment(operator.wait_for, place), dependencies)
+        return Wait(name, operator.wait_for, dependencies)
     function, *args = operator.args or [None]
     if not isinstance(function, str) or "{{" in function or "${" in function:
         raise DefinitionInvalid(f"{place} must name its function in args[0], as in 'orders.steps.price'")
     kwargs = dict(operator.kwargs)
     pin = kwargs.pop("artifact_id", None)
-    if pin is not None and not isinstance(pin, str):
-        raise DefinitionInvalid(f"{place}: artifact_id must be text")
+    if pin is not None and not (isinstance(pin, str) and _SHA256.fullmatch(pin)):
+        raise DefinitionInvalid(
+            f"{place}: artifact_id must be the 64 hexadecimal digits of a code version or of an artifact, which "
+            "'hwe capture --json' prints"
+        )
     retry = _retry(operator.retry_policy or workflow.default_retry_policy, place)
     timeout = _timeout(operator.timeout_policy, place)
     return Task(name, function, tuple(args), kwargs, pin, dependencies, operator.result_key, retry, timeout)
@@ -253,12 +273,23 @@ def _timeout(policy: Any, place: str) -> float | None:
 
 
 def _moment(wait_for: Any, place: str) -> timedelta | datetime:
-    if isinstance(wait_for, timedelta) and timedelta(0) <= wait_for <= LONGEST_WAIT:
-        return wait_for
-    if isinstance(wait_for, datetime):
-        return wait_for if wait_for.tzinfo else wait_for.replace(tzinfo=UTC)
+    """A duration in ISO 8601 or in seconds, or a moment, which is in UTC unless it says otherwise."""
+    try:
+        if isinstance(wait_for, str) and _ISO_DURATION.fullmatch(wait_for):
+            moment: timedelta | datetime = _DURATION.validate_python(wait_for)
+        elif isinstance(wait_for, str):
+            moment = datetime.fromisoformat(wait_for)
+            moment = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+        elif isinstance(wait_for, int | float) and not isinstance(wait_for, bool):
+            moment = timedelta(seconds=wait_for)
+        else:
+            raise ValueError(wait_for)
+    except (ValueError, OverflowError):
+        moment = timedelta.max
+    if isinstance(moment, datetime) or timedelta(0) <= moment <= LONGEST_WAIT:
+        return moment
     raise DefinitionInvalid(
-        f"{place}: wait_for is {str(wait_for)!r}: write a duration such as PT90S or PT2H (ten years at most), "
+        f"{place}: wait_for is {str(wait_for)!r}: write a duration such as PT90S or P1DT2H (ten years at most), "
         "or a time such as 2026-12-01T09:00:00+00:00"
     )
 

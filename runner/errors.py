@@ -71,6 +71,10 @@ class ZygoteFailed(RunnerError):
         super().__init__(f"code version {code_version_hash[:12]} cannot run steps: {reason}{said}")
 
 
+class ZygoteGone(ZygoteFailed):
+    """It was there, and is no more: another one can be started, and nothing of the step has happened."""
+
+
 class SandboxUnavailable(RunnerError):
     """The asked level of sandbox cannot be enforced here, and running with less was not asked for."""
 

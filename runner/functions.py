@@ -25,6 +25,9 @@ class FunctionNotInProject(UsageError):
         super().__init__(f"function {function!r}: {reason}{hint}")
 
 
+_SUFFIXES = {".py", ".so", ".pyd"}
+
+
 def check_functions(
     functions: Iterable[str], files: Collection[str], read: Callable[[str], bytes], *, has_lock: bool
 ) -> None:
@@ -42,20 +45,21 @@ def check_functions(
             raise FunctionNotInProject(function, "write package.module.function", [])
         path = modules.get(module)
         if path is not None:
-            _check_name(function, attributes.split(".")[0], path, read(path), modules)
+            if path.endswith(".py"):
+                _check_name(function, attributes.split(".")[0], path, read(path), modules)
         elif not (module in modules or _comes_from_elsewhere(module, modules, has_lock=has_lock)):
             near = difflib.get_close_matches(module, modules, n=2)
             raise FunctionNotInProject(function, f"the project has no module {module!r}", near)
 
 
 def _modules(files: Collection[str]) -> dict[str, str]:
-    """Dotted module names and the files that define them, with and without a src/ folder in front."""
+    """Dotted module names and the files that define them, without a src/ folder in front."""
     found: dict[str, str] = {}
     for name in files:
         path = PurePosixPath(name)
-        if path.suffix != ".py":
+        if path.suffix not in _SUFFIXES:
             continue
-        parts = list(path.with_suffix("").parts)
+        parts = list(path.with_name(path.name.partition(".")[0]).parts)
         if parts[-1] == "__init__":
             parts.pop()
         if parts[:1] == ["src"] and "src/__init__.py" not in files:
@@ -75,8 +79,8 @@ def _comes_from_elsewhere(module: str, modules: Collection[str], *, has_lock: bo
 def _check_name(function: str, name: str, path: str, source: bytes, modules: Collection[str]) -> None:
     try:
         tree = ast.parse(source)
-    except (SyntaxError, ValueError):
-        return  # perhaps of a newer Python than ours; the step will tell
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return  # perhaps of a newer Python than ours, or made by a program; the step will tell
     names = _names_bound(tree)
     if names is None or name in names or f"{function.rpartition('.')[0]}.{name}" in modules:
         return
@@ -97,6 +101,8 @@ def _names_bound(tree: ast.Module) -> set[str] | None:
         elif isinstance(node, ast.Name):
             if isinstance(node.ctx, ast.Store):
                 names.add(node.id)
-            elif node.id in {"globals", "setattr", "exec", "vars"}:
+            elif node.id in {"globals", "locals", "setattr", "exec", "vars"}:
                 return None
+        elif isinstance(node, ast.Attribute) and node.attr in {"__dict__", "modules"}:
+            return None
     return None if "__getattr__" in names else names

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from runner import wire
+from runner.errors import UsageError
 from runner.payload import Payload, pickle_arguments
 
 
@@ -90,6 +91,9 @@ def _request(
         "context": vars(context),
         "payloads": [{"name": name, "python": payload.python} for name, payload in payloads],
     }
-    frame = wire.encode(header, (arguments, *(payload.data for _, payload in payloads)))
+    try:
+        frame = wire.encode(header, (arguments, *(payload.data for _, payload in payloads)))
+    except UnicodeEncodeError:
+        raise UsageError(f"the function {function!r} or its context holds half a surrogate pair") from None
     modules = tuple(dict.fromkeys(filter(None, map(module_of, (function, *siblings)))))
     return StepRequest(function, context, frame, modules)

@@ -12,6 +12,9 @@ from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSett
 
 from runner.errors import UsageError
 
+# Names that a capture passes over wherever they stand.
+_NEVER_CAPTURED = frozenset({".hwe", ".venv", ".git"})
+
 
 class SettingsInvalid(UsageError):
     """A setting cannot be read. Names where it stands and what it may be."""
@@ -20,7 +23,7 @@ class SettingsInvalid(UsageError):
 class Settings(BaseSettings):
     """Where things live and how strict to be. Every field is also an environment variable: HWE_ and its name."""
 
-    model_config = SettingsConfigDict(env_prefix="HWE_", extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="HWE_", env_ignore_empty=True, extra="forbid", frozen=True)
 
     home: Path = Field(default_factory=lambda: platformdirs.user_data_path("hwe"))
     database_url: str = ""
@@ -32,7 +35,7 @@ class Settings(BaseSettings):
     @property
     def database(self) -> str:
         """The ledger's SQLAlchemy URL; SQLite below `home` unless one is set."""
-        return self.database_url or f"sqlite:///{self.home.absolute() / 'hwe.sqlite'}"
+        return self.database_url or sqlite_url(self.home.absolute() / "hwe.sqlite")
 
     @property
     def store(self) -> str:
@@ -43,6 +46,13 @@ class Settings(BaseSettings):
     def cache(self) -> Path:
         """The directory of materialized environments."""
         return (self.cache_dir or self.home / "cache").absolute()
+
+
+def sqlite_url(path: Path) -> str:
+    """The URL of a database file, whatever characters its path has."""
+    from sqlalchemy import URL
+
+    return URL.create("sqlite", database=str(path)).render_as_string()
 
 
 def load_settings(project: Path | None = None) -> Settings:
@@ -71,13 +81,16 @@ def load_settings(project: Path | None = None) -> Settings:
             )
 
     try:
-        return _Sources()
+        settings = _Sources()
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
         where = f"HWE_{name.upper()}, {installation or 'hwe.toml'} or [tool.hwe]"
         told = f"setting {name!r} is {first['input']!r}: {first['msg']} (it may stand in {where})"
         raise SettingsInvalid(told) from None
+    if project is not None:
+        _check_places(settings, project)
+    return settings
 
 
 def _installation_file(project: Path | None) -> Path | None:
@@ -88,14 +101,33 @@ def _installation_file(project: Path | None) -> Path | None:
 def _of_project(project: Path) -> dict[str, Any]:
     """The installation's settings in a project's pyproject.toml; its own keys (python, include …) are not ours."""
     path = project / "pyproject.toml"
-    table = _read_toml(path).get("tool", {}).get("hwe", {}) if path.is_file() else {}
+    table: Any = _read_toml(path) if path.is_file() else {}
+    for name in ("tool", "hwe"):
+        table = table.get(name, {}) if isinstance(table, dict) else {}
+    if not isinstance(table, dict):
+        raise SettingsInvalid(f"{path}: tool.hwe is not a table; write [tool.hwe]")
     return {key: value for key, value in table.items() if key in Settings.model_fields and key != "sandbox"} | (
         {"sandbox": table["sandbox"]} if isinstance(table.get("sandbox"), str) else {}
     )
 
 
+def _check_places(settings: Settings, project: Path) -> None:
+    """Refuse to keep anything inside the project: it would be captured, and every run would change the version."""
+    root = project.resolve()
+    places = {"home": settings.home, "cache_dir": settings.cache}
+    if "://" not in settings.store:
+        places["artifact_store"] = Path(settings.store)
+    for name, place in places.items():
+        inside = place.absolute().resolve()
+        if inside.is_relative_to(root) and not _NEVER_CAPTURED.intersection(inside.relative_to(root).parts):
+            raise SettingsInvalid(
+                f"setting {name!r} is {place}, inside the project {root}, where it would count as code: choose a "
+                f"place outside, or {root / '.hwe'}"
+            )
+
+
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
         raise SettingsInvalid(f"{path} cannot be read: {error}") from error

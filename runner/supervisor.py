@@ -21,7 +21,7 @@ from typing import Self
 from envs import EnvCache
 from runner import sandbox as sandboxes
 from runner.conversation import Conversation
-from runner.errors import ProtocolError, SupervisorClosed, UsageError
+from runner.errors import ProtocolError, SupervisorClosed, UsageError, ZygoteGone
 from runner.outcome import Status, StepError, StepOutcome, Usage
 from runner.payload import Payload
 from runner.request import StepContext, StepRequest, module_of, with_values
@@ -38,6 +38,8 @@ DEFAULT_SLOTS = max(4, 2 * (os.cpu_count() or 1))
 # A process that was forked ahead may have been killed while it waited. It never took the request, so handing that to
 # another one repeats nothing; past this many, something kills them all.
 _HANDOVERS = 3
+
+_EXIT_CHANNEL_LOST = 74  # see the child program
 
 
 class Supervisor:
@@ -94,7 +96,7 @@ class Supervisor:
         cancelled: Callable[[], bool] | None = None,
     ) -> StepOutcome:
         """`run` for a request that is already made; the raises are the same."""
-        if timeout_seconds is not None and timeout_seconds <= 0:
+        if timeout_seconds is not None and not timeout_seconds > 0:  # nan is not either
             raise UsageError(f"a timeout must be longer than {timeout_seconds} seconds")
         if self._closing.is_set():
             raise SupervisorClosed("this supervisor is closed: make another one")
@@ -102,12 +104,17 @@ class Supervisor:
         def give_up() -> bool:
             return self._closing.is_set() or (cancelled is not None and cancelled())
 
-        ending = self._hand_over(code_version_hash, request, timeout_seconds, give_up)
-        for _ in range(_HANDOVERS - 1):
-            if not ending.died_waiting:
-                break
-            ending = self._hand_over(code_version_hash, request, timeout_seconds, give_up)
-        return _outcome(ending, request, code_version_hash, timeout_seconds)
+        handovers = 0
+        while True:
+            handovers += 1
+            try:
+                ending = self._hand_over(code_version_hash, request, timeout_seconds, give_up)
+            except ZygoteGone:
+                if handovers == _HANDOVERS:
+                    raise
+            else:
+                if not ending.died_waiting or handovers == _HANDOVERS:
+                    return _outcome(ending, request, code_version_hash, timeout_seconds)
 
     def _hand_over(
         self,
@@ -278,6 +285,8 @@ def _last_words(ending: Ending, exit_code: int | None, exit_signal: int | None) 
         except ValueError:
             name = f"signal {exit_signal}"
         return f"the step process was killed by {name}; the end of its stderr may say why"
+    if exit_code == _EXIT_CHANNEL_LOST:
+        return "the step closed descriptors that it had not opened, and with them the way of its result"
     if exit_code is not None:
         return f"the step process exited with code {exit_code} without reporting a result"
     return "the zygote of this version died, and the step with it"

@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
-from envs import EnvCache, Environment, Lease, read_project_settings
+from envs import EnvCache, Environment, EnvsError, Lease, read_project_settings
 from runner.errors import RunnerError, SupervisorClosed, ZygoteFailed
 from runner.step_process import StepProcess
 from runner.zygote import ChildFiles, Launch, Zygote, child_environment
@@ -70,6 +70,10 @@ class Version:
         if self._zygote is not None and not self._zygote.alive:
             logger.warning("the zygote of code version %s died; starting another", self._hash[:12])
             self._replace(None)
+        if self._environment is not None and (missing := self._environment.missing_part()):
+            logger.warning("code version %s: %s is gone; building the environment again", self._hash[:12], missing)
+            self._replace(None)
+            self._give_back()
         if self._zygote is None:
             if self._environment is None:
                 self._lease = self._cache.lease(self._hash)
@@ -133,7 +137,7 @@ class Version:
                     successor.close()
                 else:
                     self._replace(successor)
-        except (RunnerError, OSError) as error:
+        except (RunnerError, EnvsError, OSError) as error:
             logger.info("code version %s: importing modules ahead failed: %s", self._hash[:12], error)
         finally:
             self._renewal.clear()
@@ -158,12 +162,15 @@ class Version:
     def _let_go(self) -> None:
         zygotes = {*self._users, *([self._zygote] if self._zygote else [])}
         self._zygote = None
-        lease, self._lease, self._environment = self._lease, None, None
         with contextlib.ExitStack() as always_cleanup:
-            if lease is not None:
-                always_cleanup.callback(lease.release)
+            always_cleanup.callback(self._give_back)
             for zygote in zygotes:
                 always_cleanup.callback(zygote.close)
+
+    def _give_back(self) -> None:
+        lease, self._lease, self._environment = self._lease, None, None
+        if lease is not None:
+            lease.release()
 
 
 class Versions:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import itertools
 import json
 import os
@@ -25,7 +26,7 @@ import multiprocess
 from multiprocess import reduction
 
 from runner import wire
-from runner.errors import ProtocolError, ZygoteFailed
+from runner.errors import ProtocolError, ZygoteFailed, ZygoteGone
 from runner.step_process import StepProcess
 
 # Preloaded modules are imported before the zygote says hello. Large scientific stacks on a cold disk take tens
@@ -47,6 +48,10 @@ GREET_SECONDS = 1.0
 BOOTSTRAP = Path(__file__).parent / "child" / "bootstrap.py"
 
 
+_PREFIX = "hwe-run-"
+_LOCK = "lock"
+
+
 @dataclass(frozen=True)
 class Launch:
     """Everything a zygote is started with. `environment` is complete: nothing is inherited."""
@@ -66,7 +71,14 @@ class ChildFiles:
     """
 
     def __init__(self) -> None:
-        self.root = Path(tempfile.mkdtemp(prefix="hwe-"))
+        _sweep(Path(tempfile.gettempdir()))
+        self.root = Path(tempfile.mkdtemp(prefix=_PREFIX))
+        # The kernel drops this lock with us, which is how others know that the directory is left over. Locked before
+        # it is seen under its name.
+        unborn = self.root / "unborn"
+        self._lock = os.open(unborn, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        unborn.rename(self.root / _LOCK)
         self.support = self.root / "support"
         self.bootstrap = self.root / "bootstrap.py"
         self.scratch = self.root / "scratch"
@@ -88,6 +100,20 @@ class ChildFiles:
     def close(self) -> None:
         """Remove all of it."""
         shutil.rmtree(self.root, ignore_errors=True)
+        os.close(self._lock)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what supervisors of ours left that were killed."""
+    for path in folder.glob(f"{_PREFIX}*/{_LOCK}"):
+        with contextlib.suppress(OSError):
+            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.fstat(descriptor).st_uid == os.geteuid():
+                    shutil.rmtree(path.parent, ignore_errors=True)
+            finally:
+                os.close(descriptor)
 
 
 class Zygote:
@@ -170,10 +196,7 @@ class Zygote:
         return self._process.poll() is None
 
     def take(self) -> StepProcess:
-        """A waiting step process, which the caller closes.
-
-        Raises `ZygoteFailed` when the zygote is gone.
-        """
+        """A waiting step process, which the caller closes. Raises `ZygoteGone` when the zygote died."""
         with self._lock:
             self.used_at = time.monotonic()
             while self._spares:
@@ -183,7 +206,12 @@ class Zygote:
                 step.close()
             # Demand is higher than what was kept ready.
             self._wanted = min(self._wanted + 1, MAX_READY)
-            return self._spawn()
+            try:
+                return self._spawn()
+            except ZygoteFailed as error:
+                self.kill()  # so that nobody takes it for alive
+                self._process.wait()
+                raise ZygoteGone(self.launch.code_version_hash, error.reason, error.log_tail) from error
 
     def tidy(self) -> None:
         """Fork as many processes as should be ready, or let go of one when few are asked for."""

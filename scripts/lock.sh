@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Writes requirements/dev.txt, everything a developer needs, and the locks of the example: every file by its hash, for
+# Writes requirements/dev.txt, everything a developer needs, the peers of the benchmarks, and the locks of the examples: every file by its hash, for
 # Python 3.11 and later on every platform. Versions already locked are kept; give --upgrade, or --upgrade-package NAME,
 # to move them.
 set -euo pipefail
@@ -19,6 +19,8 @@ lock() {  # lock SOURCE TARGET OPTION...
 }
 
 lock pyproject.toml requirements/dev.txt --extra dev "$@"
+lock pyproject.toml requirements/bench.txt --extra bench --constraint requirements/dev.txt "$@"
+lock scripts/bench/projects/numpy/requirements.in scripts/bench/projects/numpy/requirements.txt "$@"
 for release in examples/orders/v1 examples/orders/v2; do
     lock "$release/requirements.in" "$release/requirements.txt" "$@"
 done

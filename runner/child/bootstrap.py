@@ -56,9 +56,14 @@ MAX_TRACEBACK_CHARS = 64_000
 # Exceptions told of one failure, causes and members of groups together: more are made by loops, not by people.
 MAX_EXCEPTIONS = 30
 MAX_NOTES = 30
+MAX_VIEW_DEPTH = 200
+
+# The exit code of a step that closed the descriptor that its outcome should have gone through.
+EXIT_CHANNEL_LOST = 74  # EX_IOERR
 
 RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
 
+_THIS_FILE = __file__
 _cloudpickle = None  # see load_cloudpickle
 _import_paths = []
 _project_names = set()  # of its top-level modules and packages
@@ -73,7 +78,7 @@ def encode(header, parts=()):
     """A frame with its length in front. See runner/wire.py."""
     sizes = [len(part) for part in parts]
     text = json.dumps(dict(header, parts=sizes), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    head = text.encode()
+    head = text.encode(errors="backslashreplace")  # half a surrogate pair, as JSON escapes it
     if len(head) > MAX_HEADER_BYTES:
         raise ValueError("a header of %d bytes is over the limit" % len(head))
     total = _HEAD.size + len(head) + sum(sizes)
@@ -177,6 +182,7 @@ class Zygote:
         if message is None:
             for pid in list(self.exit_fds):
                 kill_group(pid, signal.SIGKILL)
+            self.end_everything()
             return False
         header = message[0]
         if header["type"] == "spawn":
@@ -237,6 +243,20 @@ class Zygote:
             except OSError:
                 pass  # the supervisor no longer wants to know
             os.close(exit_fd)
+
+    def end_everything(self):
+        """Kill until there is no child left: what a step started becomes ours when the step is dead."""
+        for _ in range(400):
+            children = children_of_this_process()
+            if not children:
+                return
+            for pid in children:
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                    os.waitpid(pid, os.WNOHANG)
+                except (ProcessLookupError, ChildProcessError):
+                    pass
+            time.sleep(0.002)
 
     def end_orphans(self, group):
         """Kill and reap what the dead step left: its process group, and children that left the group.
@@ -321,14 +341,42 @@ def be_a_step_process(step_fd, stdout_fd, stderr_fd, scratch):
     if request is None:
         os._exit(0)  # not needed after all
     before = resource.getrusage(resource.RUSAGE_SELF)
+    pid, channel = os.getpid(), identity(step_fd)
     header, parts = perform(*request)
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except BaseException:
-            pass  # closed, replaced or hostile: the outcome counts
+    if os.getpid() != pid:
+        leave_a_fork(header, parts)
+    flush_files()
+    if identity(step_fd) != channel:
+        os._exit(EXIT_CHANNEL_LOST)  # the step closed it, and what has its number now is the step's own
     write_all(step_fd, encode(dict(header, **cost_since(before)), parts))
     os._exit(0)
+
+
+def identity(fd):
+    """What a descriptor refers to, or None when it is closed."""
+    try:
+        status = os.fstat(fd)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def leave_a_fork(header, parts):
+    """The end of a process that the step forked and that returned from the function, where the step goes on."""
+    if header["status"] == "failed":
+        sys.stderr.write(json.loads(bytes(parts[0]))["traceback"])
+    flush_files()
+    os._exit(0 if header["status"] == "completed" else 1)
+
+
+def flush_files():
+    """Write out what is buffered: a process that leaves by os._exit would lose it."""
+    for stream in (sys.stdout, sys.stderr, *gc.get_objects()):
+        try:
+            if isinstance(stream, io.IOBase) and not stream.closed and stream.writable():
+                stream.flush()
+        except BaseException:
+            pass  # replaced or hostile: the outcome counts
 
 
 def rehearse():
@@ -384,9 +432,7 @@ def perform(header, parts):
             args = [Context(header["context"]), *args]
         result = function(*args, **kwargs)
         if hasattr(result, "__await__"):
-            import asyncio
-
-            result = asyncio.run(finish(result))
+            result = import_past_project("asyncio").run(finish(result))
         data, view = pack_result(result)
         outcome = {"type": "outcome", "status": "completed", "codec": "pickle5", "python": PYTHON}
         return dict(outcome, has_json=view is not None), (data, view or b"")
@@ -454,16 +500,14 @@ def is_instance_method(owner, attribute):
 
 
 def module_names(parent):
-    import pkgutil
-
+    pkgutil = import_past_project("pkgutil")
     prefix = parent.__name__ + "." if parent is not None else ""
     paths = parent.__path__ if parent is not None else _import_paths
     return [prefix + module.name for module in pkgutil.iter_modules(paths)]
 
 
 def near(name, names):
-    import difflib
-
+    difflib = import_past_project("difflib")
     close = difflib.get_close_matches(name, names, n=3) or sorted(names)[:5]
     return "; did you mean %s?" % " or ".join(close) if close else ""
 
@@ -493,8 +537,7 @@ class Context:
 
     @property
     def log(self):
-        import logging
-
+        logging = import_past_project("logging")
         if not logging.getLogger().handlers:
             logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
         return logging.getLogger(self.step_key or "step")
@@ -678,31 +721,38 @@ def load_cloudpickle():
     """
     global _cloudpickle
     if _cloudpickle is None:
-        path, theirs = sys.path[:], project_modules()
-        for name in theirs:
-            del sys.modules[name]
-        sys.path[:] = [entry for entry in path if entry not in _import_paths]
-        try:
-            _cloudpickle = importlib.import_module("cloudpickle")
-        finally:
-            sys.path[:] = path
-            for name in project_modules():
-                del sys.modules[name]
-            sys.modules.update(theirs)
+        _cloudpickle = import_past_project("cloudpickle")
     return _cloudpickle
+
+
+def import_past_project(module):
+    """Import a module of the standard library or of ours, though the project may have one of that name."""
+    path, theirs = sys.path[:], project_modules()
+    for name in theirs:
+        del sys.modules[name]
+    sys.path[:] = [entry for entry in path if entry not in _import_paths]
+    try:
+        return importlib.import_module(module)
+    finally:
+        sys.path[:] = path
+        for name in project_modules():
+            del sys.modules[name]
+        sys.modules.update(theirs)
 
 
 def project_modules():
     return {name: sys.modules[name] for name in list(sys.modules) if name.partition(".")[0] in _project_names}
 
 
-def is_plain(value):
+def is_plain(value, depth=0):
     """Whether JSON can say all of it: json.dumps alone would turn the keys 1 and True into text."""
     kind = type(value)
-    if kind is dict:
-        return all(type(key) is str and is_plain(item) for key, item in value.items())
-    if kind in (list, tuple):
-        return all(map(is_plain, value))
+    if kind is dict or kind is list or kind is tuple:
+        if depth == MAX_VIEW_DEPTH:
+            return False  # readers of JSON have limits of their own
+        if kind is dict:
+            return all(type(key) is str and is_plain(item, depth + 1) for key, item in value.items())
+        return all(is_plain(item, depth + 1) for item in value)
     return value is None or kind in (bool, int, float, str)
 
 
@@ -800,7 +850,7 @@ def trace(error):
     """The traceback with the chain of causes, without the frames of this program at its top."""
     try:
         frames = error.__traceback__
-        while frames is not None and frames.tb_frame.f_code.co_filename == __file__:
+        while frames is not None and frames.tb_frame.f_code.co_filename == _THIS_FILE:
             frames = frames.tb_next
         text = "".join(traceback.format_exception(type(error), error, frames or error.__traceback__))
     except BaseException as failure:
@@ -869,6 +919,8 @@ def main():
         sys.stderr.write("bootstrap.py is started by the supervisor, with a JSON object as its argument\n")
         sys.exit(3)
     sys.argv[1:] = []
+    # multiprocessing imports the file of the main module in what it spawns, which is no business of a step's.
+    del globals()["__file__"]
     _import_paths = import_paths
     _prctl = load_prctl()
     sys.path.append(config["support_path"])  # last, so that a version's own cloudpickle wins over the copy

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import logging
 import os
 import sys
@@ -22,6 +23,7 @@ def main() -> None:
     from runner.cli.commands import app
     from runner.errors import RunnerError
 
+    _open_streams()
     try:
         app()
     except (EnvsError, RunnerError) as error:
@@ -34,8 +36,24 @@ def main() -> None:
         advice = ": free some space and try again" if error.errno == errno.ENOSPC else ""
         _complain(f"{error}{advice}")
         sys.exit(COULD_NOT)
+    except UnicodeEncodeError as error:
+        _complain(f"{error.object!a} is not UTF-8: give a name or a path that is")
+        sys.exit(WRONG_USAGE)
+    except RecursionError:
+        _complain("the input is nested too deeply: give it as text inside the JSON, or as a file that a step reads")
+        sys.exit(WRONG_USAGE)
     except KeyboardInterrupt:
         sys.exit(128 + 2)
+
+
+def _open_streams() -> None:
+    """Streams that take whatever is printed: closed ones become /dev/null, and no letter is too foreign."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - for the rest of the process
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _complain(message: str) -> None:

@@ -173,7 +173,7 @@ def worker_command(
 @app.command("runs")
 def runs_command(
     status: Annotated[RunStatus | None, typer.Option(help="Only runs in this status.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="At most so many, the newest.")] = 100,
+    limit: Annotated[int, typer.Option(min=1, max=1_000_000, help="At most so many, the newest.")] = 100,
     *,
     as_json: JsonOption = False,
 ) -> None:

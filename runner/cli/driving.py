@@ -15,6 +15,7 @@ from envs import capture
 from runner.advance import Advancer
 from runner.cli.installation import Installation, submit
 from runner.cli.progress import Reporter, reporter
+from runner.errors import UsageError
 from runner.ledger import Fenced, RunRecord
 from runner.presence import Presence
 from runner.sandbox import checked_level
@@ -89,8 +90,11 @@ def run_in_foreground(
         policy=policy,
         driver=presence.id,
     )
+    run = ledger.run(new_id)
+    if run.driver not in (None, presence.id) and presence.is_alive(run.driver):
+        raise UsageError(f"run {new_id} is driven by {run.driver}: 'hwe show {new_id}' tells how far it is")
     stopped = threading.Event()
-    local_hash = ledger.run(new_id).code_version_hash
+    local_hash = run.code_version_hash
     with (
         reporter() as report,
         _advancing(installation, local_hash, presence, report, DEFAULT_SLOTS) as advancer,

@@ -139,9 +139,16 @@ def check_against_project(definition: Definition, version: CodeVersion, project:
     check_functions(
         [task.function for task in tasks],
         {entry.path for entry in version.manifest.files},
-        lambda path: (project / path).read_bytes(),
+        lambda path: _source(project / path),
         has_lock=version.manifest.lock is not None,
     )
+
+
+def _source(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b"\0"  # the name on disk is of another Unicode form than in the manifest: unknown, so never a no
 
 
 def read_input(text: str | None) -> Any:
@@ -157,7 +164,8 @@ def read_input(text: str | None) -> Any:
             raise UsageError(f"input file {source} cannot be read: {error}") from error
     try:
         value = json.loads(text, parse_constant=_no_constant)
-        json.dumps(value, ensure_ascii=False).encode()  # half a surrogate pair parses, but cannot be stored
+        # Half a surrogate pair and 1e999 parse, but cannot be stored.
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
         return value
     except (ValueError, RecursionError) as error:
         raise UsageError(

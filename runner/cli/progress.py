@@ -37,7 +37,8 @@ class PlainReporter:
         self._lock = threading.Lock()
 
     def say(self, text: str) -> None:
-        with self._lock:
+        # Whoever read this may be gone, which is no business of the runs.
+        with self._lock, contextlib.suppress(OSError, ValueError):
             print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
     def progress(self, event: Progress) -> None:
@@ -59,7 +60,8 @@ class LiveReporter:
         self.live = Live(console=console, get_renderable=self._table, refresh_per_second=8, transient=True)
 
     def say(self, text: str) -> None:
-        self.live.console.print(text, markup=False, highlight=False)
+        with contextlib.suppress(OSError, ValueError):  # the terminal may be gone
+            self.live.console.print(text, markup=False, highlight=False)
 
     def progress(self, event: Progress) -> None:
         with self._lock:

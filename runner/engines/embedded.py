@@ -11,7 +11,9 @@ from __future__ import annotations
 import json
 import logging
 import secrets
+import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -19,8 +21,9 @@ from typing import Any
 import sqlalchemy as sa
 from dbos import DBOS, Serializer, SetEnqueueOptions, SetWorkflowID
 
+from envs import EnvsError
 from runner.errors import RunnerError
-from runner.ledger import Fenced, Ledger
+from runner.ledger import Fenced, Ledger, RunRecord
 from runner.presence import Presence
 
 logger = logging.getLogger("hwe.engine")
@@ -73,6 +76,7 @@ class EmbeddedEngine:
         self._advance = advance
         self._stop = threading.Event()
         self._dispatched: set[str] = set()
+        self._adopted: set[tuple[str, int]] = set()
         self._turns_in_progress = 0
         self._turn_ended = threading.Condition()
         self._slots = slots
@@ -80,7 +84,7 @@ class EmbeddedEngine:
         config: Any = {
             "name": "hwe",
             "system_database_url": url,
-            "system_database_engine": _sqlite_engine(url),
+            "system_database_engine": sqlite_engine(url),
             "serializer": _JsonSerializer(),
             "application_version": APPLICATION_VERSION,
             "executor_id": presence.id,
@@ -150,10 +154,14 @@ class EmbeddedEngine:
         try:
             pause_until = self._advance(run_id)
         except Fenced:
-            logger.warning("run %s: another worker drives it now; this one records nothing more", run_id)
+            logger.info("run %s: cancelled, or driven by another worker now; this one records nothing more", run_id)
             return
-        except (RunnerError, OSError, sa.exc.SQLAlchemyError) as error:
+        except (RunnerError, EnvsError, OSError, sa.exc.SQLAlchemyError) as error:
             logger.error("run %s: %s; trying again in %g s", run_id, error, FAULT_PAUSE_SECONDS)  # noqa: TRY400
+            delay_seconds = FAULT_PAUSE_SECONDS
+        except Exception:
+            # A fault of ours. The run is kept, for a worker without it.
+            logger.exception("run %s: unexpected; trying again in %g s", run_id, FAULT_PAUSE_SECONDS)
             delay_seconds = FAULT_PAUSE_SECONDS
         else:
             if pause_until is None:
@@ -174,25 +182,32 @@ class EmbeddedEngine:
                 self._dispatched.add(turn_id)
 
     def _take_over_from_the_dead(self) -> None:
+        """Give a turn to every run whose driver is gone, however it went, and forget the dead."""
         dead = list(self._presence.dead())
-        if not dead:
-            return
-        logger.info("taking over from %s", ", ".join(dead))
-        self._adopt_orphans()
+        if dead:
+            logger.info("taking over from %s", ", ".join(dead))
+            self._adopt_orphans()  # also what they took from the queue and had not begun
+        gone = [driver for driver in self._ledger.drivers() if not self._presence.is_alive(driver)]
+        for run in self._ledger.unfinished_runs(gone) if gone else ():
+            if (run.run_id, run.epoch) not in self._adopted:
+                self._adopted.add((run.run_id, run.epoch))
+                self._adopt(run)
         for driver in dead:
             self._presence.forget(driver)
 
     def _adopt_orphans(self) -> None:
         """Give a turn to every unfinished run that has none: its driver died, or the engine's file is gone."""
         for run in self._ledger.unfinished_runs():
-            if run.driver not in (None, self._presence.id) and self._presence.is_alive(run.driver):
-                continue
-            living, lost = self._turns_of(run.run_id)
-            for turn_id in lost:
-                DBOS.cancel_workflow(turn_id)
-            never_begun = run.driver is None and not lost  # dispatched as any other
-            if not living and not never_begun:
-                self._enqueue(run.run_id, f"{run.run_id}:{run.generation}:{secrets.token_hex(4)}", 0)
+            if run.driver in (None, self._presence.id) or not self._presence.is_alive(run.driver):
+                self._adopt(run)
+
+    def _adopt(self, run: RunRecord) -> None:
+        living, lost = self._turns_of(run.run_id)
+        for turn_id in lost:
+            DBOS.cancel_workflow(turn_id)
+        never_begun = run.driver is None and not lost  # dispatched as any other
+        if not living and not never_begun:
+            self._enqueue(run.run_id, f"{run.run_id}:{run.generation}:{secrets.token_hex(4)}", 0)
 
     def _turns_of(self, run_id: str) -> tuple[list[str], list[str]]:
         """Ids of the run's turns that wait in the queue or are with the living, and of those that died with theirs."""
@@ -217,10 +232,11 @@ def engine_url(database_url: str) -> str:
     if url.get_backend_name() != "sqlite" or not url.database:
         raise RunnerError(f"the embedded engine of this release runs on SQLite, not on {url.get_backend_name()}")
     stem = url.database.removesuffix(".sqlite")
-    return f"sqlite:///{stem}-engine.sqlite"
+    return sa.URL.create("sqlite", database=f"{stem}-engine.sqlite").render_as_string()
 
 
-def _sqlite_engine(url: str) -> sa.Engine:
+def sqlite_engine(url: str) -> sa.Engine:
+    """An SQLAlchemy engine as DBOS needs it, for several processes at once."""
     engine = sa.create_engine(url)
 
     @sa.event.listens_for(engine, "connect")
@@ -228,5 +244,13 @@ def _sqlite_engine(url: str) -> sa.Engine:
         connection.isolation_level = "IMMEDIATE"  # writers queue up instead of failing half-way
         for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "busy_timeout=30000", "foreign_keys=ON"):
             connection.execute(f"PRAGMA {pragma}")
+        if sqlite3.sqlite_version_info < (3, 42):
+            # On Python 3.12 and later DBOS takes a modifier for granted that this SQLite answers with NULL.
+            connection.create_function("unixepoch", 1, _unixepoch)
 
     return engine
+
+
+def _unixepoch(modifier: str) -> float:
+    now = time.time()
+    return round(now, 3) if modifier.startswith("subsec") else int(now)

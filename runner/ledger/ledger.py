@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
@@ -182,12 +182,30 @@ class Ledger:
         with self._read() as connection:
             return [(row.run_id, row.generation) for row in connection.execute(query)]
 
-    def unfinished_runs(self) -> list[RunRecord]:
-        """All runs that have not ended, oldest first."""
+    def unfinished_runs(self, drivers: Collection[str] | None = None) -> list[RunRecord]:
+        """The runs that have not ended, oldest first: all, or those of some drivers."""
         columns = workflow_runs.c
         query = workflow_runs.select().where(columns.status.in_(UNFINISHED)).order_by(columns.created_at)
+        if drivers is not None:
+            query = query.where(columns.driver.in_(drivers))
         with self._read() as connection:
             return [RunRecord.from_row(row) for row in connection.execute(query)]
+
+    def drivers(self) -> list[str]:
+        """Who drives, or drove last, the runs that have not ended."""
+        columns = workflow_runs.c
+        query = sa.select(columns.driver).distinct().where(columns.status.in_(UNFINISHED), columns.driver.is_not(None))
+        with self._read() as connection:
+            return [str(driver) for driver in connection.scalars(query)]
+
+    def is_driven_under(self, run_id: str, epoch: int) -> bool:
+        """Whether that epoch still drives the run: it was neither cancelled nor taken over."""
+        columns = workflow_runs.c
+        query = sa.select(columns.run_id).where(
+            columns.run_id == run_id, columns.epoch == epoch, columns.status == "running"
+        )
+        with self._read() as connection:
+            return connection.execute(query).first() is not None
 
     def has_unfinished_runs(self) -> bool:
         """Whether there is anything left to do."""
@@ -398,7 +416,8 @@ def _next_sequence(connection: sa.Connection, run_id: str) -> int:
 
 
 def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    """Compact JSON. Half a surrogate pair, which no database takes, is written as JSON escapes it."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(errors="backslashreplace").decode()
 
 
 def _now() -> datetime:

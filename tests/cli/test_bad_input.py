@@ -217,6 +217,7 @@ def test_a_command_line_that_does_not_parse_says_how_it_is_written(site, argumen
         ("HWE_SANDBOX", "tight", ["tight", "HWE_SANDBOX", "process"]),
         ("HWE_DATABASE_URL", "nonsense", ["nonsense", "HWE_DATABASE_URL"]),
         ("HWE_ARTIFACT_STORE", "gopher://x", ["gopher", "file:///"]),
+        ("HWE_HOME", "state", ["'home'", "inside the project", ".hwe"]),
     ],
 )
 def test_a_setting_that_cannot_be_is_refused(site, name, value, told):

@@ -3,10 +3,14 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
+
+HWE = Path(sys.executable).parent / "hwe"
 
 
 def gated(site, run_id="run-1"):
@@ -27,6 +31,11 @@ def step_processes(site):
         if b"bootstrap.py" in command and str(site.home).encode() in command:
             found.append(int(pid))
     return found
+
+
+def at_work(site):
+    """Step processes that are at work: asleep in the gate, not waiting for a request."""
+    return [pid for pid in step_processes(site) if "nanosleep" in Path(f"/proc/{pid}/wchan").read_text()]
 
 
 def test_cancelling_ends_the_step_that_runs(site):
@@ -148,7 +157,8 @@ def test_two_workers_share_the_runs_and_do_each_step_once(site):
         ]
 
 
-def test_a_worker_adopts_a_foreground_run_that_was_killed(site):
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_a_worker_adopts_a_foreground_run_that_was_ended(site, number):
     site.deploy("invoices/v1")
     gate = site.root / "open"
     run_input = json.dumps({"number": 1, "gate": str(gate)})
@@ -157,11 +167,51 @@ def test_a_worker_adopts_a_foreground_run_that_was_killed(site):
         site.wait_for_running("run-1", "gate")
         with site.worker("--drain") as worker:
             site.wait_until(lambda: "is ready" in site.log())
-            foreground.kill()
-            foreground.wait()
+            foreground.send_signal(number)
+            if number == signal.SIGKILL:
+                foreground.wait()
             gate.touch()
             assert worker.wait() == 0
     assert site.show("run-1")["status"] == "completed"
+
+
+def test_a_foreground_run_of_an_id_that_is_driven_elsewhere_is_refused(site):
+    gated(site)
+    with site.worker():
+        site.wait_for_running("run-1", "gate")
+        run_input = json.dumps({"number": 1, "gate": str(site.root / "open")})
+        refused = site.hwe("run", "workflow.yaml", "--run-id", "run-1", "--policy", "artifact", "--input", run_input)
+        assert refused.returncode == 2
+        assert "is driven by" in refused.stderr
+        assert site.step("run-1", "gate")["status"] == "running"
+
+
+def test_a_worker_whose_log_nobody_reads_goes_on(site):
+    site.deploy("invoices/v1")
+    gate = site.root / "open"
+    gate.touch()
+    site.submit("run-1", number=1, gate=str(gate))
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    with subprocess.Popen(
+        [HWE, "worker", "--drain"], cwd=site.project, env=site.environment, stdout=write_end, stderr=write_end
+    ) as worker:
+        os.close(write_end)
+        assert worker.wait(60) == 0
+    assert site.show("run-1")["status"] == "completed"
+
+
+def test_a_step_that_was_cancelled_and_resumed_at_once_does_not_run_beside_itself(site):
+    gate = gated(site)
+    with site.worker():
+        site.wait_for_running("run-1", "gate")
+        with site.ledger() as ledger:
+            ledger.cancel("run-1")
+            ledger.resume("run-1")
+            site.wait_until(lambda: (2, "running") in [(s.attempt, s.status) for s in ledger.steps("run-1")])
+        site.wait_until(lambda: len(at_work(site)) <= 1)
+        gate.touch()
+        assert site.wait_for_status("run-1", "completed")["output"]["total"]["cents"] == 300
 
 
 def test_a_foreground_run_prints_its_result_and_answers_with_its_exit_code(site):

@@ -252,6 +252,8 @@ def test_a_cache_that_others_could_write_is_refused(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(envs.CacheUnusable, match="not a directory"):
         EnvCache(tmp_path / "file")
+    with pytest.raises(envs.CacheUnusable, match="cannot be on PATH"):
+        EnvCache(tmp_path / "a:b")
     if os.geteuid() == 0:
         (tmp_path / "theirs").mkdir()
         os.chown(tmp_path / "theirs", 65534, 65534)

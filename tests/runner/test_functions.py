@@ -22,6 +22,10 @@ if total:
     def conditional(): ...
 """,
     "orders/dynamic.py": b"globals()['made'] = print\n",
+    "orders/fast.cpython-312-x86_64-linux-gnu.so": b"\x7fELF",
+    "orders/local.py": b"locals()['made'] = print\n",
+    "orders/registered.py": b"import sys\nsys.modules[__name__].made = print\n",
+    "orders/generated.py": b"x = " + b"1+" * 100_000 + b"1\ndef price(): ...\n",
     "orders/lazy.py": b"def __getattr__(name): ...\n",
     "orders/broken.py": b"def price(:\n",
     "src/inner/work.py": b"def run(): ...\n",
@@ -47,6 +51,10 @@ def check(*functions, has_lock=False):
         "orders.steps.Decimal",  # a star import: anything may be there
         "orders.dynamic.made",
         "orders.lazy.anything",
+        "orders.fast.price",
+        "orders.local.made",
+        "orders.registered.made",
+        "orders.generated.price",
         "orders.broken.price",  # perhaps of a newer Python than ours
         "inner.work.run",
         "space.deep.module.run",

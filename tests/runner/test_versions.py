@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -111,3 +112,11 @@ def test_only_so_many_zygotes_are_kept(cache, deploy, monkeypatch):
             pids.append(supervisor.run(project.capture(), "faults.steps.sees").unwrap()["ppid"])
         wait_until(lambda: not os.path.exists(f"/proc/{pids[0]}"))
         assert os.path.exists(f"/proc/{pids[1]}")
+
+
+def test_an_environment_that_was_removed_under_an_idle_version_is_built_again(supervisor, cache, deploy):
+    faults = deploy("faults").hash
+    assert supervisor.run(faults, "faults.steps.fine", [1]).unwrap() == 1
+    shutil.rmtree(Path(cache.root) / "versions")
+    assert supervisor.run(faults, "faults.endings.pid_and_parent").status == "completed"
+    assert cache.is_ready(faults)

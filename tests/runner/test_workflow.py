@@ -4,6 +4,7 @@ import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import yaml
 from highway_dsl import WorkflowBuilder
 
 from runner.definition import Definition, DefinitionInvalid, Retry, Task, Wait, load_definition
@@ -151,7 +152,7 @@ def test_an_operator_that_is_not_supported_is_refused_by_name(operator):
         ({"args": []}, "must name its function"),
         ({"args": None}, "task 'a': args: Input should be a valid list"),
         ({"args": ["{{inputs.function}}"]}, "must name its function"),
-        ({"kwargs": {"artifact_id": 7}}, "task 'a': artifact_id must be text"),
+        ({"kwargs": {"artifact_id": 7}}, "task 'a': artifact_id must be the 64"),
         ({"timeout_policy": {"timeout": "PT0S"}}, "task 'a': a timeout"),
         ({"timeout_policy": {"timeout": "PT9S", "kill_on_timeout": False}}, "task 'a': kill_on_timeout"),
         ({"timeout_policy": {"timeout": "soon"}}, "task 'a': timeout_policy.timeout"),
@@ -313,3 +314,39 @@ def test_the_delay_of_a_retry_stays_finite():
     move = plan(load(task("a", retry_policy=policy)), recorded, NOW)
     assert isinstance(move, Waiting)
     assert move.until > NOW + timedelta(days=300)
+
+
+def waiting(wait_for):
+    text = yaml.safe_dump({"name": "demo", "tasks": {"a": {"operator_type": "wait", "wait_for": "X"}}})
+    return load_definition(text.replace("X", wait_for), source_name="demo.yaml").tasks["a"].wait_for
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("PT0.5S", 0.5), ("PT90S", 90), ("P1DT2H", 93_600), ("P1W", 604_800), ("PT1H30M", 5_400), ("90", 90),
+        ("0.5", 0.5), ("PT0S", 0),
+    ],
+)  # fmt: skip
+def test_durations_are_read_as_iso_8601_or_seconds(text, seconds):
+    assert waiting(text) == timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "PT90", "PT5s", "PT1D", "PT1e3S", "PT1H30", "PT1H junk", "PT5S10M", "12:30", "1:30:00", "true", "-PT5S",
+        "PT-5S", "P20Y", "soon", "[]", "-1", ".inf", ".nan", "1e300", "'9999-12-31T23:59:59-12:00'",
+        "'0001-01-01T00:00:00+12:00'", "P",
+    ],
+)  # fmt: skip
+def test_what_is_no_duration_is_refused(text):
+    with pytest.raises(DefinitionInvalid, match=r"wait_for|JSON cannot say"):
+        waiting(text)
+
+
+def test_a_task_that_stands_twice_is_refused():
+    with pytest.raises(DefinitionInvalid, match="'charge' stands twice, line 4"):
+        load_definition("name: demo\ntasks:\n  charge: {}\n  charge: {}\n", source_name="demo.yaml")
+    with pytest.raises(DefinitionInvalid, match="'name' stands twice"):
+        load_definition('{"name": "a", "name": "b"}', source_name="demo.json")

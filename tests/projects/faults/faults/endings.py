@@ -177,3 +177,59 @@ def kills_its_zygote():
 
 def pid_and_parent():
     return [os.getpid(), os.getppid()]
+
+
+def forks_and_both_return():
+    pid = os.fork()
+    if pid == 0:
+        return "child"
+    os.waitpid(pid, 0)
+    return "parent"
+
+
+def forks_and_the_child_raises():
+    if os.fork() == 0:
+        raise ValueError("in the child")
+    os.wait()
+    return "parent"
+
+
+_kept = []
+
+
+def writes_a_file_that_it_never_closes(path):
+    file = open(path, "w")
+    file.write("all of it")
+    _kept.append(file)
+
+
+def closes_every_descriptor(path):
+    os.closerange(3, 1024)
+    files = [open(f"{path}{number}", "w") for number in range(64)]
+    return len(files)
+
+
+def nested(depth):
+    value = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+def double(number):
+    return 2 * number
+
+
+def uses_processes(method):
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+
+    with ProcessPoolExecutor(2, multiprocessing.get_context(method)) as pool:
+        return list(pool.map(double, range(3)))
+
+
+def leaves_a_session_of_its_own(mark):
+    import subprocess
+
+    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)", mark], start_new_session=True)
+    time.sleep(600)

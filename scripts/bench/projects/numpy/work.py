@@ -1,0 +1,2 @@
+def nothing(value: object = None) -> object:
+    return value

@@ -1,0 +1,209 @@
+"""A fresh process per step against the peers, in one run, interleaved.
+
+    make bench                     or       .venv-bench/bin/python scripts/bench/steps.py [--quick] [--json FILE]
+
+Every contestant is a process of its own, and they take turns, in another order each round, so that a machine that
+slows down slows all of them. Figures are medians; absolute ones do not travel, ratios do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import platform
+import random
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+
+from contestants import CONTESTANTS, PROJECTS  # noqa: E402 - beside this file, which is run by its path
+
+OURS, FLOOR, REUSED = "hwe", "raw fork+exit+wait", "ProcessPoolExecutor, reused"
+PAUSE_SECONDS = 0.01
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
+
+
+class Contestant:
+    """A process of `contestants.py`."""
+
+    def __init__(self, name: str, *, numpy: bool) -> None:
+        command = [sys.executable, str(HERE / "contestants.py"), name, *(["--numpy"] if numpy else [])]
+        self.name = name
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+    def hear(self) -> Any:
+        assert self._process.stdout
+        line = self._process.stdout.readline()
+        if not line:
+            assert self._process.stderr
+            sys.exit(f"{self.name} died: {self._process.stderr.read()[-2000:]}")
+        return json.loads(line)
+
+    def ask(self, **wanted: Any) -> Any:
+        assert self._process.stdin
+        self._process.stdin.write(json.dumps(wanted) + "\n")
+        self._process.stdin.flush()
+        return self.hear()
+
+    def close(self) -> None:
+        self._process.communicate()
+
+
+@contextlib.contextmanager
+def all_of(names: Sequence[str], *, numpy: bool) -> Iterator[list[Contestant]]:
+    with contextlib.ExitStack() as cleanup:
+        contestants = []
+        for name in names:
+            contestants.append(Contestant(name, numpy=numpy))
+            cleanup.callback(contestants[-1].close)
+        for contestant in contestants:
+            contestant.hear()
+        yield contestants
+
+
+def is_slow(name: str) -> bool:
+    return "fresh" in name
+
+
+def round_trips(rounds: int, *, numpy: bool) -> dict[str, Any]:
+    """For each contestant the spaced calls in seconds, and saturated calls per second for 1 and 2 callers."""
+    results: dict[str, Any] = {name: {"spaced": [], "rate": {"1": [], "2": []}} for name in CONTESTANTS}
+    with all_of(list(CONTESTANTS), numpy=numpy) as contestants:
+        for number in range(rounds):
+            console.print(f"round {number + 1} of {rounds}" + (", numpy imported" if numpy else ""), style="dim")
+            for contestant in random.sample(contestants, len(contestants)):
+                result, slow = results[contestant.name], is_slow(contestant.name)
+                result["spaced"] += contestant.ask(spaced=3 if slow else 60, pause=PAUSE_SECONDS)
+                for callers in (1, 2):
+                    rate = contestant.ask(saturated=0.8 if slow else 0.4, callers=callers)
+                    result["rate"][str(callers)].append(rate)
+        # The floor with two callers is two loops, which threads of one process would not be.
+        with all_of([FLOOR], numpy=numpy) as second:
+            pair = [second[0], next(c for c in contestants if c.name == FLOOR)]
+            results[FLOOR]["rate"]["2"] = [two_loops(pair) for _ in range(rounds)]
+    return results
+
+
+def two_loops(pair: Sequence[Contestant]) -> float:
+    import concurrent.futures
+
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        return sum(pool.map(lambda contestant: contestant.ask(saturated=0.4, callers=1), pair))
+
+
+def table_of(results: dict[str, Any], title: str) -> Table:
+    table = Table(title=title, box=None, header_style="bold", title_justify="left")
+    for column in ("", "spaced, ms", "p99, ms", "against hwe", "1 caller, /s", "2 callers, /s", "against hwe"):
+        table.add_column(column, justify="left" if not column else "right")
+    ours = summary(results[OURS])
+    for name, result in results.items():
+        own = summary(result)
+        table.add_row(
+            name,
+            f"{own['median'] * 1e3:.2f}",
+            f"{own['p99'] * 1e3:.2f}",
+            f"{own['median'] / ours['median']:.2f} x",
+            f"{own['rate_1']:.0f}",
+            f"{own['rate_2']:.0f}",
+            f"{own['rate_2'] / ours['rate_2']:.2f} x",
+        )
+    return table
+
+
+def summary(result: dict[str, Any]) -> dict[str, float]:
+    seconds = sorted(result["spaced"])
+    return {
+        "median": statistics.median(seconds),
+        "p99": seconds[min(len(seconds) - 1, int(len(seconds) * 0.99))],
+        "rate_1": statistics.median(result["rate"]["1"]),
+        "rate_2": statistics.median(result["rate"]["2"]),
+    }
+
+
+FIRST_STEP = """
+import sys, time
+from envs import EnvCache, open_store
+from runner import Supervisor
+cache = EnvCache(sys.argv[1], open_store(sys.argv[2]))
+started = time.perf_counter()
+with Supervisor(cache, sandbox="none") as supervisor:
+    supervisor.run(sys.argv[3], "work.nothing", [1]).unwrap()
+    print(time.perf_counter() - started)
+"""
+
+
+def first_steps(rounds: int) -> dict[str, float]:
+    """The first step of a cached version in a new supervisor, against a bare interpreter's start; medians."""
+    import tempfile
+
+    from envs import EnvCache, capture, open_store
+
+    with tempfile.TemporaryDirectory() as root:
+        version = capture(PROJECTS / "bare")
+        store = open_store(f"{root}/artifacts")
+        store.put(version)
+        with EnvCache(f"{root}/cache", store).lease(version.hash) as environment:
+            python = environment.python
+        first, interpreter = [], []
+        for _ in range(rounds):
+            command = [sys.executable, "-c", FIRST_STEP, f"{root}/cache", f"{root}/artifacts", version.hash]
+            first.append(float(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
+            started = time.perf_counter()
+            subprocess.run([python, "-c", "pass"], check=True)
+            interpreter.append(time.perf_counter() - started)
+    return {"first_step": statistics.median(first), "interpreter": statistics.median(interpreter)}
+
+
+def held_after(steps: int) -> dict[str, Any]:
+    """What our process holds before and after so many steps."""
+    with all_of([OURS], numpy=False) as (contestant,):
+        contestant.ask(spaced=200, pause=0.0)
+        before = contestant.ask(held=True)
+        contestant.ask(spaced=steps, pause=0.0)
+        time.sleep(10)  # processes kept ready follow the demand down
+        return {"steps": steps, "before": before, "after": contestant.ask(held=True)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("--quick", action="store_true", help="a tenth of the rounds: to see that it works")
+    parser.add_argument("--json", type=Path, default=Path("build/bench/steps.json"), metavar="FILE")
+    options = parser.parse_args()
+    rounds = 1 if options.quick else 8
+    document: dict[str, Any] = {
+        "machine": f"{platform.platform()}, Python {platform.python_version()}",
+        "bare": round_trips(rounds, numpy=False),
+        "numpy": round_trips(rounds, numpy=True),
+        "first_step": first_steps(3 if options.quick else 15),
+        "held": held_after(500 if options.quick else 10_000),
+    }
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    options.json.write_text(json.dumps(document, indent=1))
+    console.print(table_of(document["bare"], "one step, nothing imported"))
+    console.print(table_of(document["numpy"], "one step, numpy imported ahead"))
+    first = document["first_step"]
+    console.print(
+        f"first step of a cached version in a new supervisor: {first['first_step'] * 1e3:.1f} ms, "
+        f"{first['first_step'] / first['interpreter']:.2f} x a bare interpreter ({first['interpreter'] * 1e3:.1f} ms)"
+    )
+    console.print(
+        f"after {document['held']['steps']} steps: {document['held']['before']} -> {document['held']['after']}"
+    )
+    console.print(f"{document['machine']}; all of it in {options.json}")
+
+
+if __name__ == "__main__":
+    main()
