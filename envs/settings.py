@@ -29,7 +29,7 @@ SUPPORTED_MINORS = range(9, 15)
 _OF_THE_INSTALLATION = frozenset(
     {"sandbox", "strict_code_versioning", "database_url", "artifact_store", "cache_dir", "home"}
 )
-_OF_THE_PROJECT = ("python", "requirements", "include", "exclude", "preload")
+_OF_THE_PROJECT = ("python", "requirements", "include", "exclude", "preload", "seed")
 
 # A settings file is read into memory before anything is known about it.
 MAX_SETTINGS_BYTES = 16 * 1024**2
@@ -41,7 +41,8 @@ class ProjectSettings:
 
     python: "3.12" or "3.12.1"; None: the Python of whoever runs it. requirements: path of the lock file,
     relative and POSIX, or None. include: gitignore-style patterns, None for everything. exclude: likewise.
-    preload: names of modules that may be imported ahead of time.
+    preload: names of modules that may be imported ahead of time. seed: whether random numbers repeat when a step
+    is run again as the same attempt.
     """
 
     python: str | None = None
@@ -49,6 +50,7 @@ class ProjectSettings:
     include: tuple[str, ...] | None = None
     exclude: tuple[str, ...] = ()
     preload: tuple[str, ...] = ()
+    seed: bool = True
 
 
 def read_project_settings(
@@ -74,6 +76,7 @@ def read_project_settings(
         include=include,
         exclude=_strings(table, "exclude") or (),
         preload=_modules(table),
+        seed=_flag(table, "seed", default=True),
     )
 
 
@@ -143,6 +146,13 @@ def _strings(table: dict[str, Any], key: str) -> tuple[str, ...] | None:
             PYPROJECT, f'[tool.hwe] {key} must be a list of strings, such as {key} = ["data/"]'
         )
     return tuple(value)
+
+
+def _flag(table: dict[str, Any], key: str, *, default: bool) -> bool:
+    value = table.get(key, default)
+    if not isinstance(value, bool):
+        raise ProjectSettingsInvalid(PYPROJECT, f"[tool.hwe] {key} is {value!r}; write true or false")
+    return value
 
 
 def _modules(table: dict[str, Any]) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,14 @@ class StepContext:
     step_key: str | None = None
     attempt: int = 1
     code_version_hash: str | None = None
+
+    @property
+    def seed(self) -> str | None:
+        """What random numbers are seeded with, in hex: differs from step to step, not from replay to replay."""
+        if self.run_id is None:
+            return None
+        identity = json.dumps([self.run_id, self.step_key, self.attempt])
+        return hashlib.sha256(identity.encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -89,6 +98,7 @@ def _request(
         "function": function,
         "arguments": form,
         "context": vars(context),
+        "seed": context.seed,
         "payloads": [{"name": name, "python": payload.python} for name, payload in payloads],
     }
     try:

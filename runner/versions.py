@@ -83,10 +83,11 @@ class Version:
 
     def _start(self, environment: Environment) -> Zygote:
         """A zygote that has imported what it can ahead of any step."""
-        asked_for = tuple(read_project_settings(environment.project).preload)
+        settings = read_project_settings(environment.project)
+        asked_for = settings.preload
         preload = tuple(module for module in dict.fromkeys((*asked_for, *self._modules)) if module not in self._unfit)
         try:
-            zygote = Zygote(_launch(environment, preload), self._files)
+            zygote = Zygote(_launch(environment, preload, seed=settings.seed), self._files)
         except ZygoteFailed:
             ahead = set(self._modules) - set(asked_for) - self._unfit
             if not ahead:
@@ -252,11 +253,12 @@ class Versions:
                 versions[index].retire()
 
 
-def _launch(environment: Environment, preload: tuple[str, ...]) -> Launch:
+def _launch(environment: Environment, preload: tuple[str, ...], *, seed: bool) -> Launch:
     return Launch(
         code_version_hash=environment.hash,
         python=environment.python,
         import_paths=environment.import_paths,
         preload=preload,
+        seed=seed,
         environment=child_environment(environment.bin_directories),
     )

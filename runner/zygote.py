@@ -60,6 +60,7 @@ class Launch:
     python: Path
     import_paths: tuple[Path, ...]
     preload: tuple[str, ...]
+    seed: bool
     environment: Mapping[str, str]
 
 
@@ -154,6 +155,7 @@ class Zygote:
             "import_paths": [str(path) for path in launch.import_paths],
             "support_path": str(self._files.support),
             "preload": list(launch.preload),
+            "seed": launch.seed,
         }
         # -s: no user site. -I would also drop PYTHONHASHSEED, which a replay needs; -P only exists from 3.11 on,
         # and the bootstrap does the same by hand. -B: an environment is never written to.

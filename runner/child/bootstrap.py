@@ -5,7 +5,8 @@ library alone, plus cloudpickle, a copy of which rides at the end of the path. N
 folder: it stands on the child's import path until the first line below has run.
 
 Arguments   bootstrap.py CONFIG, a JSON object: control_fd, import_paths (the project's roots, put first),
-            support_path (the copy of cloudpickle, put last), preload (modules to import before forking).
+            support_path (the copy of cloudpickle, put last), preload (modules to import before forking), seed (whether
+            random numbers repeat when a step is run again).
 Control fd  a stream socket. Sends {"type": "hello", protocol, python, pid, preload_errors, threaded} once ready: the
             last names the module whose import left threads behind. Then takes
             {"type": "spawn", scratch}, followed by four descriptors: the step's socket, stdout, stderr, exit pipe;
@@ -63,7 +64,10 @@ EXIT_CHANNEL_LOST = 74  # EX_IOERR
 
 RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
 
+SEEDED = ("random", "numpy.random")
+
 _THIS_FILE = __file__
+_seeds = True
 _cloudpickle = None  # see load_cloudpickle
 _import_paths = []
 _project_names = set()  # of its top-level modules and packages
@@ -342,6 +346,7 @@ def be_a_step_process(step_fd, stdout_fd, stderr_fd, scratch):
         os._exit(0)  # not needed after all
     before = resource.getrusage(resource.RUSAGE_SELF)
     pid, channel = os.getpid(), identity(step_fd)
+    seed_random(request[0].get("seed") if _seeds else None)
     header, parts = perform(*request)
     if os.getpid() != pid:
         leave_a_fork(header, parts)
@@ -350,6 +355,54 @@ def be_a_step_process(step_fd, stdout_fd, stderr_fd, scratch):
         os._exit(EXIT_CHANNEL_LOST)  # the step closed it, and what has its number now is the step's own
     write_all(step_fd, encode(dict(header, **cost_since(before)), parts))
     os._exit(0)
+
+
+def seed_random(seed):
+    """Make the global generators of random and numpy.random repeat themselves when a step is run again.
+
+    `seed` in hex; None: from the system, for a fork inherits numpy's state, and every step would draw the same.
+    """
+    for name in SEEDED:
+        if name in sys.modules:
+            seed_module(sys.modules[name], seed)
+    if seed is not None:
+        sys.meta_path.insert(0, SeedOnImport(seed))
+
+
+def seed_module(module, seed):
+    if module.__name__.partition(".")[0] in _project_names:
+        return  # a module of the project's own that is called random
+    if seed is None:
+        module.seed()
+    elif module.__name__ == "random":
+        module.seed(int(seed, 16))
+    else:
+        module.seed([int(seed[start : start + 8], 16) for start in range(0, len(seed), 8)])
+
+
+class SeedOnImport:
+    """Seeds the generators of modules that a step imports itself."""
+
+    def __init__(self, seed):
+        self.seed = seed
+
+    def find_spec(self, name, path=None, target=None):
+        if name not in SEEDED:
+            return None
+        for finder in sys.meta_path:
+            spec = None if finder is self else finder.find_spec(name, path, target)
+            if spec is not None:
+                break
+        else:
+            return None
+        load = spec.loader.exec_module
+
+        def load_and_seed(module):
+            load(module)
+            seed_module(module, self.seed)
+
+        spec.loader.exec_module = load_and_seed
+        return spec
 
 
 def identity(fd):
@@ -911,7 +964,7 @@ def count_threads():
 
 
 def main():
-    global _prctl, _import_paths
+    global _prctl, _import_paths, _seeds
     try:
         config = json.loads(sys.argv[1])
         control_fd, import_paths = config["control_fd"], config["import_paths"]
@@ -922,6 +975,7 @@ def main():
     # multiprocessing imports the file of the main module in what it spawns, which is no business of a step's.
     del globals()["__file__"]
     _import_paths = import_paths
+    _seeds = config["seed"]
     _prctl = load_prctl()
     sys.path.append(config["support_path"])  # last, so that a version's own cloudpickle wins over the copy
     make_way(import_paths)

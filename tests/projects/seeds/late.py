@@ -1,0 +1,4 @@
+def draw():
+    import random
+
+    return random.random()
