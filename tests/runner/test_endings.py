@@ -122,16 +122,21 @@ def test_a_crash_tells_where_it_was(ends, function, number, place):
 
 
 def test_killed_from_outside_is_a_crash(supervisor, faults):
-    def kill():
-        for child in children_of(zygote_of(supervisor, faults)):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(child, signal.SIGKILL)
+    zygote = zygote_of(supervisor, faults)
 
-    zygote_of(supervisor, faults)
+    def kill():
+        for child in children_of(zygote):
+            kill_if_there(child)
+
     threading.Timer(0.5, kill).start()
     outcome = supervisor.run(faults, "faults.steps.sleeps", [600], timeout_seconds=30)
     assert (outcome.status, outcome.exit_signal) == ("crashed", signal.SIGKILL)
     assert supervisor.run(faults, "faults.steps.fine", [1]).unwrap() == 1
+
+
+def kill_if_there(pid):
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
 
 
 def zygote_of(supervisor, faults):
@@ -148,7 +153,7 @@ def test_a_process_that_is_killed_while_it_waits_is_replaced(supervisor, faults)
     zygote = zygote_of(supervisor, faults)
     for child in children_of(zygote):
         os.kill(child, signal.SIGSTOP)  # alive when the request is sent, which it never reads
-        threading.Timer(0.3, os.kill, (child, signal.SIGKILL)).start()
+        threading.Timer(0.3, kill_if_there, (child,)).start()
     assert supervisor.run(faults, "faults.steps.fine", [1]).unwrap() == 1
     assert zygote_of(supervisor, faults) == zygote
 
@@ -270,15 +275,19 @@ def processes_with(mark, but=None):
     return found
 
 
-def test_a_supervisor_clears_away_what_a_killed_one_left(deploy, cache, store):
-    faults = deploy("faults")
-    before = set(Path(tempfile.gettempdir()).glob("hwe-run-*"))
-    with subprocess.Popen([sys.executable, "-c", ORPHANS, store.location, cache.root, faults.hash, "x"]) as worker:
-        while not (new := set(Path(tempfile.gettempdir()).glob("hwe-run-*/scratch/*/..")) - before):
+def test_a_supervisor_clears_away_what_a_killed_one_left(deploy, cache, store, tmp_path, monkeypatch):
+    faults, temporary = deploy("faults"), tmp_path / "temporary"
+    temporary.mkdir()
+    command = [sys.executable, "-c", ORPHANS, store.location, cache.root, faults.hash, "x"]
+    with subprocess.Popen(command, env={**os.environ, "TMPDIR": str(temporary)}) as worker:
+        while not list(temporary.glob("hwe-run-*/scratch/*")):
             time.sleep(0.02)
         worker.kill()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    (left,) = temporary.glob("hwe-run-*")
     with Supervisor(cache, sandbox="none"):
-        assert not any(path.exists() for path in new)
+        assert not left.exists()
+        assert len(list(temporary.glob("hwe-run-*"))) == 1
 
 
 def make_memory_group():
