@@ -9,6 +9,7 @@ Takes one JSON object a line: {"spaced": CALLS, "pause": SECONDS} answers with t
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import importlib
 import json
@@ -96,7 +97,7 @@ def isolate(numpy: bool) -> Iterator[Call]:  # noqa: ARG001 - it offers no way t
 
     def call() -> object:
         with environment.open_connection(key) as connection:
-            return connection.run(nothing)
+            return connection.run(functools.partial(abs, 1))  # what this file defines is not there
 
     yield call
 
@@ -185,11 +186,13 @@ def main() -> None:
     name, *options = sys.argv[1:]
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what a contestant prints is no answer
+    # A worker forked while this thread reads sys.stdin would wait for ever to close it.
+    orders, sys.stdin = sys.stdin, open(os.devnull)  # noqa: SIM115
     with CONTESTANTS[name]("--numpy" in options) as call:
         for _ in range(20 if "fresh" not in name else 2):
             call()
         print(json.dumps("ready"), file=answers, flush=True)
-        for line in sys.stdin:
+        for line in orders:
             wanted = json.loads(line)
             if "spaced" in wanted:
                 answer: Any = spaced(call, wanted["spaced"], wanted["pause"])

@@ -9,13 +9,19 @@ slows down slows all of them. Figures are medians; absolute ones do not travel, 
 from __future__ import annotations
 
 import argparse
+import concurrent.futures
 import contextlib
 import json
+import math
+import os
 import platform
 import random
+import select
+import signal
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -31,35 +37,62 @@ from contestants import CONTESTANTS, PROJECTS  # noqa: E402 - beside this file, 
 
 OURS, FLOOR, REUSED = "hwe", "raw fork+exit+wait", "ProcessPoolExecutor, reused"
 PAUSE_SECONDS = 0.01
+PATIENCE_SECONDS = 30.0
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
 
 
 class Contestant:
-    """A process of `contestants.py`."""
+    """A process of `contestants.py`, which is killed and started again when it stops answering."""
 
     def __init__(self, name: str, *, numpy: bool) -> None:
-        command = [sys.executable, str(HERE / "contestants.py"), name, *(["--numpy"] if numpy else [])]
         self.name = name
+        self._command = [sys.executable, str(HERE / "contestants.py"), name, *(["--numpy"] if numpy else [])]
+        self._start()
+
+    def _start(self) -> None:
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed with the contestant
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            self._command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+            process_group=0,
         )
 
-    def hear(self) -> Any:
-        assert self._process.stdout
-        line = self._process.stdout.readline()
-        if not line:
-            assert self._process.stderr
-            sys.exit(f"{self.name} died: {self._process.stderr.read()[-2000:]}")
-        return json.loads(line)
+    def ready(self) -> None:
+        assert self._hear(60) == "ready", f"{self.name} did not start"
 
     def ask(self, **wanted: Any) -> Any:
+        """The answer, or None if none came in time: peers are known to wait for ever for a worker that has ended."""
         assert self._process.stdin
         self._process.stdin.write(json.dumps(wanted) + "\n")
         self._process.stdin.flush()
-        return self.hear()
+        answer = self._hear(wanted.get("patience", PATIENCE_SECONDS))
+        if answer is None:
+            console.print(f"{self.name} hung: {wanted}", style="yellow")
+            self.close()
+            self._start()
+            self.ready()
+        return answer
+
+    def _hear(self, seconds: float) -> Any:
+        assert self._process.stdout
+        if not select.select([self._process.stdout], [], [], seconds)[0]:
+            return None
+        line = self._process.stdout.readline()
+        if not line:
+            self._errors.seek(0)
+            sys.exit(f"{self.name} died: {self._errors.read()[-2000:]}")
+        return json.loads(line)
 
     def close(self) -> None:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.communicate(timeout=10)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
         self._process.communicate()
+        self._errors.close()
 
 
 @contextlib.contextmanager
@@ -70,7 +103,7 @@ def all_of(names: Sequence[str], *, numpy: bool) -> Iterator[list[Contestant]]:
             contestants.append(Contestant(name, numpy=numpy))
             cleanup.callback(contestants[-1].close)
         for contestant in contestants:
-            contestant.hear()
+            contestant.ready()
         yield contestants
 
 
@@ -80,16 +113,17 @@ def is_slow(name: str) -> bool:
 
 def round_trips(rounds: int, *, numpy: bool) -> dict[str, Any]:
     """For each contestant the spaced calls in seconds, and saturated calls per second for 1 and 2 callers."""
-    results: dict[str, Any] = {name: {"spaced": [], "rate": {"1": [], "2": []}} for name in CONTESTANTS}
+    results: dict[str, Any] = {name: {"spaced": [], "rate": {"1": [], "2": []}, "hung": 0} for name in CONTESTANTS}
     with all_of(list(CONTESTANTS), numpy=numpy) as contestants:
         for number in range(rounds):
             console.print(f"round {number + 1} of {rounds}" + (", numpy imported" if numpy else ""), style="dim")
             for contestant in random.sample(contestants, len(contestants)):
                 result, slow = results[contestant.name], is_slow(contestant.name)
-                result["spaced"] += contestant.ask(spaced=3 if slow else 60, pause=PAUSE_SECONDS)
+                result["spaced"] += contestant.ask(spaced=3 if slow else 60, pause=PAUSE_SECONDS) or []
                 for callers in (1, 2):
                     rate = contestant.ask(saturated=0.8 if slow else 0.4, callers=callers)
-                    result["rate"][str(callers)].append(rate)
+                    result["rate"][str(callers)].append(rate or 0.0)
+                    result["hung"] += rate is None
         # The floor with two callers is two loops, which threads of one process would not be.
         with all_of([FLOOR], numpy=numpy) as second:
             pair = [second[0], next(c for c in contestants if c.name == FLOOR)]
@@ -98,15 +132,13 @@ def round_trips(rounds: int, *, numpy: bool) -> dict[str, Any]:
 
 
 def two_loops(pair: Sequence[Contestant]) -> float:
-    import concurrent.futures
-
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         return sum(pool.map(lambda contestant: contestant.ask(saturated=0.4, callers=1), pair))
 
 
 def table_of(results: dict[str, Any], title: str) -> Table:
     table = Table(title=title, box=None, header_style="bold", title_justify="left")
-    for column in ("", "spaced, ms", "p99, ms", "against hwe", "1 caller, /s", "2 callers, /s", "against hwe"):
+    for column in ("", "spaced, ms", "p99, ms", "against hwe", "1 caller, /s", "2 callers, /s", "against hwe", "hung"):
         table.add_column(column, justify="left" if not column else "right")
     ours = summary(results[OURS])
     for name, result in results.items():
@@ -119,12 +151,13 @@ def table_of(results: dict[str, Any], title: str) -> Table:
             f"{own['rate_1']:.0f}",
             f"{own['rate_2']:.0f}",
             f"{own['rate_2'] / ours['rate_2']:.2f} x",
+            str(result["hung"] or ""),
         )
     return table
 
 
 def summary(result: dict[str, Any]) -> dict[str, float]:
-    seconds = sorted(result["spaced"])
+    seconds = sorted(result["spaced"]) or [math.nan]
     return {
         "median": statistics.median(seconds),
         "p99": seconds[min(len(seconds) - 1, int(len(seconds) * 0.99))],
@@ -147,8 +180,6 @@ with Supervisor(cache, sandbox="none") as supervisor:
 
 def first_steps(rounds: int) -> dict[str, float]:
     """The first step of a cached version in a new supervisor, against a bare interpreter's start; medians."""
-    import tempfile
-
     from envs import EnvCache, capture, open_store
 
     with tempfile.TemporaryDirectory() as root:
@@ -172,7 +203,7 @@ def held_after(steps: int) -> dict[str, Any]:
     with all_of([OURS], numpy=False) as (contestant,):
         contestant.ask(spaced=200, pause=0.0)
         before = contestant.ask(held=True)
-        contestant.ask(spaced=steps, pause=0.0)
+        contestant.ask(spaced=steps, pause=0.0, patience=600)
         time.sleep(10)  # processes kept ready follow the demand down
         return {"steps": steps, "before": before, "after": contestant.ask(held=True)}
 
