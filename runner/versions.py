@@ -9,6 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
 from envs import EnvCache, Environment, EnvsError, Lease, read_project_settings
 from runner.errors import RunnerError, SupervisorClosed, ZygoteFailed
@@ -16,6 +17,7 @@ from runner.step_process import StepProcess
 from runner.zygote import ChildFiles, Launch, Zygote, child_environment
 
 logger = logging.getLogger("hwe.supervisor")
+T = TypeVar("T")
 
 # A zygote that nobody asked for anything in this time is ended, and its environment may be evicted; starting it again
 # takes as long as its imports do. Of those that are idle for less, so many are kept.
@@ -116,15 +118,19 @@ class Version:
         if former is not None and former not in self._users:
             former.close()
 
-    def tidy(self) -> None:
-        """See to the processes that wait for a step, and to modules that have been asked for since the start."""
+    def tidy(self) -> bool:
+        """See to the processes that wait for a step, and to modules that have been asked for since the start.
+
+        Forks one process at most; whether another is wanted.
+        """
         zygote = self._zygote
         if zygote is None:
-            return
-        zygote.tidy()
+            return False
+        more = zygote.tidy()
         if not (self._renewal.is_set() or set(self._modules) - self._unfit <= set(zygote.launch.preload)):
             self._renewal.set()
             threading.Thread(target=self._renew, args=(zygote,), name="hwe-renew", daemon=True).start()
+        return more
 
     def _renew(self, former: Zygote) -> None:
         """Start another zygote beside the one in use, with all modules, and let it take over."""
@@ -219,27 +225,33 @@ class Versions:
 
     def _keep(self) -> None:
         ticked = time.monotonic()
+        short_of: set[Version] = set()  # versions that may want more processes ready
         while True:
-            try:
-                work = self._work.get(timeout=TICK_SECONDS)
-            except queue.Empty:
-                pass
-            else:
+            # What the steps that ended hold comes first, however many there are: nothing may pile up.
+            for work in self._take_work(0 if short_of else TICK_SECONDS):
                 if work is None:
                     return
                 version, step = work
                 self._guarded(step.close)
-                self._guarded(version.tidy)
+                short_of.add(version)
+            short_of = {version for version in short_of if self._guarded(version.tidy)}
             if time.monotonic() - ticked >= TICK_SECONDS:
                 ticked = time.monotonic()
                 self._guarded(self._tick)
 
+    def _take_work(self, timeout: float) -> Iterator[tuple[Version, StepProcess] | None]:
+        with contextlib.suppress(queue.Empty):
+            yield self._work.get(timeout=timeout) if timeout else self._work.get_nowait()
+            while True:
+                yield self._work.get_nowait()
+
     @staticmethod
-    def _guarded(work: Callable[[], None]) -> None:
+    def _guarded(work: Callable[[], T]) -> T | None:
         try:
-            work()
+            return work()
         except Exception:
             logger.exception("looking after the processes failed; going on")
+            return None
 
     def _tick(self) -> None:
         with self._lock:

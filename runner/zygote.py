@@ -202,7 +202,7 @@ class Zygote:
         with self._lock:
             self.used_at = time.monotonic()
             while self._spares:
-                step = self._spares.popleft()
+                step = self._spares.pop()  # the last comer: those that wait longer have rehearsed by then
                 if step.alive:
                     return step
                 step.close()
@@ -215,18 +215,19 @@ class Zygote:
                 self._process.wait()
                 raise ZygoteGone(self.launch.code_version_hash, error.reason, error.log_tail) from error
 
-    def tidy(self) -> None:
-        """Fork as many processes as should be ready, or let go of one when few are asked for."""
+    def tidy(self) -> bool:
+        """Fork a process if more should be ready, or let go of one if fewer should; whether it forked."""
         with contextlib.suppress(ZygoteFailed):
-            while self._add_spare():
-                pass
+            if self._add_spare():
+                return True
         with self._lock:
             now = time.monotonic()
             if self._wanted > 1 and now - max(self.used_at, self._lessened_at) > LESSEN_SECONDS:
                 self._lessened_at = now
                 self._wanted -= 1
                 if len(self._spares) > self._wanted:
-                    self._spares.pop().close()
+                    self._spares.popleft().close()
+        return False
 
     def _add_spare(self) -> bool:
         """Fork one process more to be ready, if one is missing."""

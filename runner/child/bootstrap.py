@@ -27,6 +27,7 @@ if sys.path and not getattr(sys.flags, "safe_path", False):
 
 _AT_START = frozenset(sys.modules)
 
+import _signal
 import array
 import errno
 import faulthandler
@@ -62,6 +63,9 @@ MAX_VIEW_DEPTH = 200
 # The exit code of a step that closed the descriptor that its outcome should have gone through.
 EXIT_CHANNEL_LOST = 74  # EX_IOERR
 
+# A process that is asked for its step this soon is one of many: what it could do ahead would hold up the others.
+REHEARSE_AFTER_MS = 3
+
 RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
 
 SEEDED = ("random", "numpy.random")
@@ -70,6 +74,7 @@ _THIS_FILE = __file__
 _seeds = True
 _cloudpickle = None  # see load_cloudpickle
 _import_paths = []
+_files_opened_ahead = []  # by preloaded modules
 _project_names = set()  # of its top-level modules and packages
 
 PYTHON = "%d.%d.%d" % sys.version_info[:3]
@@ -82,10 +87,14 @@ def encode(header, parts=()):
     """A frame with its length in front. See runner/wire.py."""
     sizes = [len(part) for part in parts]
     text = json.dumps(dict(header, parts=sizes), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    head = text.encode(errors="backslashreplace")  # half a surrogate pair, as JSON escapes it
+    return frame_of(text.encode(errors="backslashreplace"), parts)  # half a surrogate pair, as JSON escapes it
+
+
+def frame_of(head, parts=()):
+    """A frame whose header is written already."""
     if len(head) > MAX_HEADER_BYTES:
         raise ValueError("a header of %d bytes is over the limit" % len(head))
-    total = _HEAD.size + len(head) + sum(sizes)
+    total = _HEAD.size + len(head) + sum(map(len, parts))
     if total > MAX_FRAME_BYTES:
         raise ValueError("a message of %d bytes is over the limit of %d" % (total, MAX_FRAME_BYTES))
     length = struct.pack("!i", total) if total <= 0x7FFFFFFF else struct.pack("!iQ", -1, total)
@@ -202,8 +211,8 @@ class Zygote:
         if pid == 0:
             try:
                 confine(zygote)
-                signal.set_wakeup_fd(-1)
-                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                _signal.set_wakeup_fd(-1)
+                _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)  # signal's own makes enums, which touches 30 pages
                 # A copy of a sibling's exit pipe kept here would hide the death of the zygote from the supervisor.
                 for fd in (
                     self.control.fileno(),
@@ -320,6 +329,9 @@ def receive_descriptors(connection, count):
             fds.frombytes(data[: len(data) - len(data) % size])
     if sys.platform == "darwin":
         connection.send(b"A")  # sendfds waits for it there
+    if not flags:
+        for fd in fds:
+            os.set_inheritable(fd, False)
     if len(fds) != count:
         raise OSError(errno.EBADF, "expected %d descriptors, got %d" % (count, len(fds)))
     return list(fds)
@@ -331,16 +343,16 @@ def receive_descriptors(connection, count):
 def be_a_step_process(step_fd, stdout_fd, stderr_fd, scratch):
     """Everything that can be done before the function is known, then one request, one answer, and out."""
     os.setsid()
-    null = os.open(os.devnull, os.O_RDONLY)
-    for source, target in ((null, 0), (stdout_fd, 1), (stderr_fd, 2)):
+    for source, target in ((stdout_fd, 1), (stderr_fd, 2)):
         os.dup2(source, target)
         os.close(source)
     os.environ["TMPDIR"] = os.environ["HOME"] = scratch
     os.chdir(scratch)
-    faulthandler.enable(2)
-    os.set_inheritable(step_fd, False)
-    rehearse()
-    write_all(step_fd, encode({"type": "ready", "pid": os.getpid()}))
+    write_all(step_fd, frame_of(b'{"parts":[],"pid":%d,"type":"ready"}' % os.getpid()))  # json.dumps takes 20 pages
+    poll = select.poll()
+    poll.register(step_fd, select.POLLIN)
+    if not poll.poll(REHEARSE_AFTER_MS):
+        rehearse()
     request = read_frame(step_fd, MAX_HEADER_BYTES)
     if request is None:
         os._exit(0)  # not needed after all
@@ -424,12 +436,18 @@ def leave_a_fork(header, parts):
 
 def flush_files():
     """Write out what is buffered: a process that leaves by os._exit would lose it."""
-    for stream in (sys.stdout, sys.stderr, *gc.get_objects()):
+    for stream in (sys.stdout, sys.stderr, *_files_opened_ahead, *open_files()):
         try:
-            if isinstance(stream, io.IOBase) and not stream.closed and stream.writable():
+            if not stream.closed and stream.writable():
                 stream.flush()
         except BaseException:
             pass  # replaced or hostile: the outcome counts
+
+
+def open_files():
+    """Every file object that the garbage collector knows of, but those that were frozen before forking."""
+    base = io.IOBase.__base__  # isinstance asks IOBase itself, an abstract class, which takes ten times as long
+    return [found for found in gc.get_objects() if isinstance(found, base)]
 
 
 def rehearse():
@@ -459,13 +477,11 @@ def cost_since(before):
 
 def confine(zygote):
     """What needs no privilege and costs nothing. Numbers are from linux/prctl.h; elsewhere this does less."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if _prctl is not None:
         _prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG: the parent is single-threaded, so it is exact
         if os.getppid() != zygote:
             os._exit(0)  # it died before that line
         _prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER: see Zygote.end_orphans
-        _prctl(38, 1, 0, 0, 0)  # PR_SET_NO_NEW_PRIVS
 
 
 def load_prctl():
@@ -977,6 +993,9 @@ def main():
     _import_paths = import_paths
     _seeds = config["seed"]
     _prctl = load_prctl()
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if _prctl is not None:
+        _prctl(38, 1, 0, 0, 0)  # PR_SET_NO_NEW_PRIVS: of this process and all below it
     sys.path.append(config["support_path"])  # last, so that a version's own cloudpickle wins over the copy
     make_way(import_paths)
     os.set_inheritable(control_fd, False)
@@ -990,7 +1009,9 @@ def main():
     zygote = Zygote(control_fd)
     if _prctl is not None:
         _prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER: orphans of steps come here, not to init
+    faulthandler.enable(2)  # whatever that is: in a step process, the step's stderr
     gc.collect()
+    _files_opened_ahead.extend(open_files())
     gc.freeze()
     hello = {"type": "hello", "protocol": PROTOCOL, "python": PYTHON, "pid": os.getpid()}
     write_all(control_fd, encode(dict(hello, preload_errors=preload_errors, threaded=threaded)))

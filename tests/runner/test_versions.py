@@ -4,6 +4,7 @@ import logging
 import os
 import shutil
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -120,3 +121,18 @@ def test_an_environment_that_was_removed_under_an_idle_version_is_built_again(su
     shutil.rmtree(Path(cache.root) / "versions")
     assert supervisor.run(faults, "faults.endings.pid_and_parent").status == "completed"
     assert cache.is_ready(faults)
+
+
+def test_what_a_step_writes_to_a_file_opened_ahead_is_not_lost(supervisor, imports):
+    supervisor.warm(imports, ["journal.note"])
+    outcome = supervisor.run(imports, "journal.note", ["noted"])
+    assert outcome.status == "completed"
+    assert outcome.stdout == "noted"
+
+
+def test_what_steps_hold_does_not_pile_up_while_there_is_no_pause(supervisor, imports):
+    supervisor.run(imports, "ahead.where").unwrap()
+    with ThreadPoolExecutor(2) as callers:
+        list(callers.map(lambda _: supervisor.run(imports, "ahead.where").unwrap(), range(300)))
+    # A step holds five; eight processes may be kept ready, and two be on the way.
+    assert len(os.listdir("/proc/self/fd")) < 150
