@@ -7,6 +7,7 @@ converse with it until it is dead, and say how it ended.
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import logging
 import os
@@ -14,7 +15,7 @@ import signal
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from types import TracebackType
 from typing import Self
 
@@ -25,6 +26,7 @@ from runner.errors import ProtocolError, SupervisorClosed, UsageError, ZygoteGon
 from runner.outcome import Status, StepError, StepOutcome, Usage
 from runner.payload import Payload
 from runner.request import StepContext, StepRequest, module_of, with_values
+from runner.slots import FairSlots, Lanes
 from runner.step_process import Ending
 from runner.streams import LineStream
 from runner.versions import Versions
@@ -54,8 +56,8 @@ class Supervisor:
             raise UsageError(f"a supervisor needs at least 1 slot, not {slots}")
         self.sandbox = sandboxes.checked_level(sandbox)
         self._versions = Versions(cache)
-        self._slots = threading.BoundedSemaphore(slots)
-        self._executor = ThreadPoolExecutor(slots, thread_name_prefix="hwe-step")
+        self._slots = FairSlots(slots)
+        self._lanes = Lanes(slots)
         self._closing = threading.Event()
         # A supervisor that is dropped without close leaves nothing either; also runs at interpreter exit.
         self._finalizer = weakref.finalize(self, self._versions.close)
@@ -125,7 +127,10 @@ class Supervisor:
     ) -> Ending:
         version = self._versions.get(code_version_hash)
         stdout, stderr = self._streams(code_version_hash, request)
-        with version.in_use(request.modules) as zygote, self._slots:
+        # The slot comes last: whoever waits for an environment to be built keeps nobody else from running.
+        with version.in_use(request.modules) as zygote, self._slots.one(code_version_hash, cancelled) as got_slot:
+            if not got_slot:
+                return Ending(ended_by="cancel")
             step = zygote.take()
             try:
                 return Conversation(step, request.frame, stdout, stderr, timeout_seconds, cancelled).attend()
@@ -140,10 +145,14 @@ class Supervisor:
         kwargs: Mapping[str, object] | None = None,
         **options: object,
     ) -> Future[StepOutcome]:
-        """`run` in the background. Cancelling the future before it started keeps the step from starting."""
+        """`run` in the background. Cancelling the future before it started keeps the step from starting.
+
+        Versions get their turns alike, however many steps of each are asked for.
+        """
         if self._closing.is_set():
             raise SupervisorClosed("this supervisor is closed: make another one")
-        return self._executor.submit(self.run, code_version_hash, function, args, kwargs, **options)  # type: ignore[arg-type]
+        call = functools.partial(self.run, code_version_hash, function, args, kwargs, **options)  # type: ignore[arg-type]
+        return self._lanes.submit(code_version_hash, call)
 
     async def run_async(
         self,
@@ -183,7 +192,7 @@ class Supervisor:
     def close(self) -> None:
         """End every step, zygote and lease of this supervisor. Safe to call twice."""
         self._closing.set()
-        self._executor.shutdown(wait=True, cancel_futures=True)
+        self._lanes.close()
         self._finalizer()
 
     def __enter__(self) -> Self:

@@ -23,6 +23,10 @@ from runner.supervisor import DEFAULT_SLOTS, Supervisor
 
 logger = logging.getLogger("hwe.worker")
 
+# Runs that are driven beside those whose steps run: they wait for an environment to be built, and must not keep runs
+# of other versions out of the slots.
+TURNS_THAT_BUILD = 32
+
 # How often a foreground run that waits looks whether it was cancelled.
 WAKE_POLL_SECONDS = 0.25
 
@@ -41,7 +45,7 @@ def work(installation: Installation, project: Path, *, slots: int, drain: bool, 
             ledger=ledger,
             presence=presence,
             advance=advancer.advance,
-            slots=slots,
+            turns=slots + TURNS_THAT_BUILD,
         )
 
         def stop() -> None:

@@ -60,7 +60,10 @@ class _JsonSerializer(Serializer):
 
 
 class EmbeddedEngine:
-    """One per process. `advance(run_id)` drives a run and returns when to call again, or None when it has ended."""
+    """One per process. `advance(run_id)` drives a run and returns when to call again, or None when it has ended.
+
+    `turns`: how many runs are driven at the same time.
+    """
 
     def __init__(
         self,
@@ -69,7 +72,7 @@ class EmbeddedEngine:
         ledger: Ledger,
         presence: Presence,
         advance: Callable[[str], datetime | None],
-        slots: int,
+        turns: int,
     ) -> None:
         self._ledger = ledger
         self._presence = presence
@@ -79,7 +82,7 @@ class EmbeddedEngine:
         self._adopted: set[tuple[str, int]] = set()
         self._turns_in_progress = 0
         self._turn_ended = threading.Condition()
-        self._slots = slots
+        self._turns = turns
         url = engine_url(database_url)
         config: Any = {
             "name": "hwe",
@@ -107,7 +110,7 @@ class EmbeddedEngine:
         DBOS.launch()
         DBOS.register_queue(
             QUEUE,
-            worker_concurrency=self._slots,
+            worker_concurrency=self._turns,
             polling_interval_sec=POLL_SECONDS,
             on_conflict="always_update",
         )

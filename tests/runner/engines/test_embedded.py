@@ -52,7 +52,7 @@ def advance(run_id):
         return datetime.now(UTC)
     ledger.finish_run(run_id, epoch, "completed", output={})
 
-engine = EmbeddedEngine(f"sqlite:///{home}/hwe.sqlite", ledger=ledger, presence=presence, advance=advance, slots=2)
+engine = EmbeddedEngine(f"sqlite:///{home}/hwe.sqlite", ledger=ledger, presence=presence, advance=advance, turns=2)
 engine.start()
 try:
     engine.serve(lambda: what == "never end" and ledger.status("a_b") == "running" or not ledger.has_unfinished_runs())
