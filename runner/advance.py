@@ -7,7 +7,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -16,20 +16,17 @@ from runner.definition import Definition, Task, Wait
 from runner.errors import RunnerError
 from runner.ledger import Ledger, LedgerUnavailable, RunRecord, StepRecord
 from runner.outcome import StepError, StepOutcome
-from runner.payload import Payload
 from runner.policy import ArtifactMissing, CodeVersionMismatch, Decision, Mode, decide
 from runner.request import StepContext, StepRequest, with_templates
 from runner.supervisor import Supervisor
 from runner.templates import references
+from runner.values import Values, ValuesUnusable
 from runner.workflow import Completed, Failed, Ready, Recorded, Waiting, plan
 
 logger = logging.getLogger("hwe.advance")
 
 # When a worker stops, its runs are offered to the others after this pause, by which time it is gone itself.
 HANDOVER_SECONDS = 1.0
-
-# SQLite holds a billion bytes in a row, all columns together.
-MAX_RESULT_BYTES = 900_000_000
 
 
 @dataclass(frozen=True)
@@ -58,6 +55,7 @@ class Advancer:
         ledger: Ledger,
         supervisor: Supervisor,
         store: ArtifactStore,
+        values: Values,
         local_hash: str | None,
         driver: str,
         on_progress: Callable[[Progress], None] = lambda _: None,
@@ -65,6 +63,7 @@ class Advancer:
         self._ledger = ledger
         self._supervisor = supervisor
         self._store = store
+        self._values = values
         self._local_hash = local_hash
         self._driver = driver
         self._on_progress = on_progress
@@ -209,14 +208,14 @@ class Advancer:
         )
         self._report(run, node.task_id, "running")
         try:
-            request = _request(run, definition, node, attempt, recorded, version)
+            request = self._request(run, definition, node, attempt, recorded, version)
             outcome = self._supervisor.perform(
                 version,
                 request,
                 timeout_seconds=node.timeout_seconds,
                 cancelled=lambda: self._unwanted(run.run_id, epoch),
             )
-        except (CacheUnusable, StoreUnusable, LedgerUnavailable):
+        except (CacheUnusable, StoreUnusable, LedgerUnavailable, ValuesUnusable):
             raise  # a fault of the machine, which passes: the attempt is started again
         except (EnvsError, RunnerError) as error:
             if self._stopping.is_set():
@@ -226,17 +225,15 @@ class Advancer:
             )
         if outcome.status == "cancelled" and self._stopping.is_set():
             return
-        if outcome.payload is not None and outcome.payload.size > MAX_RESULT_BYTES:
-            outcome = _too_large(outcome)
-        payload = outcome.payload
+        result, value_json = self._values.at_rest(outcome.payload) if outcome.payload else (None, None)
         self._ledger.finish_step(
             run.run_id,
             epoch,
             node.task_id,
             attempt,
             status=outcome.status,
-            result=payload.to_bytes() if payload else None,
-            value_json=payload.json_text if payload else None,
+            result=result,
+            value_json=value_json,
             error=outcome.error.to_json() if outcome.error else None,
             wall_seconds=outcome.usage.wall_seconds,
             cpu_seconds=outcome.usage.cpu_seconds,
@@ -244,6 +241,36 @@ class Advancer:
         )
         detail = f"{outcome.error.type}: {outcome.error.message}" if outcome.error else ""
         self._report(run, node.task_id, outcome.status, detail)
+
+    def _request(
+        self,
+        run: RunRecord,
+        definition: Definition,
+        node: Task,
+        attempt: int,
+        recorded: list[StepRecord],
+        code_version_hash: str,
+    ) -> StepRequest:
+        wanted = references([list(node.args), dict(node.kwargs)])
+        results = {
+            key: self._values.payload(step.result)
+            for key, step in _results(definition, recorded).items()
+            if key in wanted and step.result is not None
+        }
+        tasks = [task for task in definition.tasks.values() if isinstance(task, Task) and task.pin is None]
+        return with_templates(
+            node.function,
+            node.args,
+            node.kwargs,
+            scope={
+                **definition.variables,
+                "inputs": run.input,
+                "workflow": {"name": definition.name, "version": definition.version, "run_id": run.run_id},
+            },
+            results=results,
+            context=StepContext(run.run_id, run.workflow_name, node.task_id, attempt, code_version_hash),
+            siblings=[task.function for task in tasks],
+        )
 
     def _unwanted(self, run_id: str, epoch: int) -> bool:
         if self._abandoning.is_set():
@@ -271,53 +298,21 @@ class Advancer:
         self._on_progress(Progress(run.run_id, step_key, status, detail))
 
 
-def _too_large(outcome: StepOutcome) -> StepOutcome:
-    message = (
-        f"the result has more than the {MAX_RESULT_BYTES} bytes that a ledger holds: keep large data in files or "
-        "object storage, and return its address"
-    )
-    return replace(outcome, status="failed", payload=None, error=StepError("ResultTooLarge", message, "hwe"))
-
-
-def _request(
-    run: RunRecord,
-    definition: Definition,
-    node: Task,
-    attempt: int,
-    recorded: list[StepRecord],
-    code_version_hash: str,
-) -> StepRequest:
-    wanted = references([list(node.args), dict(node.kwargs)])
-    return with_templates(
-        node.function,
-        node.args,
-        node.kwargs,
-        scope={
-            **definition.variables,
-            "inputs": run.input,
-            "workflow": {"name": definition.name, "version": definition.version, "run_id": run.run_id},
-        },
-        results={key: payload for key, payload in _results(definition, recorded).items() if key in wanted},
-        context=StepContext(run.run_id, run.workflow_name, node.task_id, attempt, code_version_hash),
-        siblings=[task.function for task in definition.tasks.values() if isinstance(task, Task) and task.pin is None],
-    )
-
-
-def _results(definition: Definition, recorded: list[StepRecord]) -> dict[str, Payload]:
-    """The recorded result behind each `result_key`, still opaque."""
-    payloads = {}
-    for step in recorded:
-        node = definition.tasks.get(step.step_key)
-        if isinstance(node, Task) and node.result_key and step.status == "completed" and step.result is not None:
-            payloads[node.result_key] = Payload.from_bytes(step.result)
-    return payloads
+def _results(definition: Definition, recorded: list[StepRecord]) -> dict[str, StepRecord]:
+    """The step that is recorded behind each `result_key`."""
+    return {
+        node.result_key: step
+        for step in recorded
+        if isinstance(node := definition.tasks.get(step.step_key), Task)
+        and node.result_key
+        and step.status == "completed"
+        and step.result is not None
+    }
 
 
 def _output(definition: Definition, recorded: list[StepRecord]) -> dict[str, Any]:
-    """Each `result_key` with its value; null where the value has no JSON view."""
-    return {
-        key: payload.json() if payload.has_json else None for key, payload in _results(definition, recorded).items()
-    }
+    """Each `result_key` with its value; null where the value has no JSON view, or a large one, which `show` adds."""
+    return {key: step.value for key, step in _results(definition, recorded).items()}
 
 
 def _error_of(recorded: list[StepRecord], failed: Failed) -> dict[str, Any]:

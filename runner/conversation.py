@@ -8,12 +8,14 @@ import os
 import select
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from runner import wire
+from runner.body import Memory
 from runner.errors import ProtocolError
 from runner.memory_kills import count_memory_kills
+from runner.request import StepRequest
 from runner.step_process import EndedBy, Ending, StepProcess
 from runner.streams import LineStream
 
@@ -38,14 +40,15 @@ class Conversation:
     def __init__(
         self,
         step: StepProcess,
-        frame: bytes,
+        request: StepRequest,
         stdout: LineStream,
         stderr: LineStream,
         timeout_seconds: float | None,
         cancelled: Callable[[], bool] | None,
     ) -> None:
         self.step = step
-        self.unsent = memoryview(wire.with_length(frame))
+        self.channel = step.channel.fileno()
+        step.channel.put(request.frame, request.memories)
         self.streams = {step.stdout: stdout, step.stderr: stderr}
         self.cancelled = cancelled
         self.memory_kills = count_memory_kills()
@@ -76,7 +79,7 @@ class Conversation:
     def _attend(self) -> Ending:
         step = self.step
         self._send()  # before anything else: from here on, the step is at work
-        self._watch(step.channel, select.POLLIN | (select.POLLOUT if self.unsent else 0))
+        self._watch(self.channel, select.POLLIN | (select.POLLOUT if step.channel.has_unsent else 0))
         for descriptor in (*self.streams, step.exit_pipe):
             self._watch(descriptor, select.POLLIN)
         if step.pidfd is not None:
@@ -109,7 +112,7 @@ class Conversation:
             self.is_dead = False  # the zygote looks after it, and says when it is done
         if self.step.exit_pipe in self.open:
             return False
-        if self.exit_notice or self.step.channel not in self.open:
+        if self.exit_notice or self.channel not in self.open:
             return True
         # The zygote died first, which kills the process too.
         if self.orphaned_at is None:
@@ -129,67 +132,73 @@ class Conversation:
         return patience
 
     def _handle(self, descriptor: int, events: int) -> None:
-        if descriptor == self.step.channel and events & select.POLLOUT:
+        if descriptor == self.channel and events & select.POLLOUT:
             self._send()
-            if not self.unsent:
+            if not self.step.channel.has_unsent:
                 self.poll.modify(descriptor, select.POLLIN)
         if descriptor == self.step.pidfd:
             self.is_dead = True
             self._forget(descriptor)
             # What it said last is in the pipe already, perhaps not yet taken.
-            while self.step.channel in self.open and self._read(self.step.channel):
+            while self.channel in self.open and self._read(self.channel):
                 pass
         elif events & ~select.POLLOUT and descriptor in self.open:
             self._read(descriptor)
 
     def _send(self) -> None:
         try:
-            self.unsent = self.unsent[os.write(self.step.channel, self.unsent) :]
-        except BlockingIOError:
-            return
+            self.step.channel.send()
         except OSError:
-            self.unsent = memoryview(b"")  # it died; the exit pipe will say how
+            self.step.channel.give_up_sending()  # it died; the exit pipe will say how
             self.ending.request_unread = True
 
     def _read(self, descriptor: int) -> bool:
         """Take what is there; False when there is nothing more to come from this descriptor for now or ever."""
+        if descriptor == self.channel:
+            return self._receive()
         try:
             data = os.read(descriptor, _READ_BYTES)
         except BlockingIOError:
             return False
-        except OSError as error:
+        except OSError:
             data = b""
-            # The kernel says so of a socket whose other end closed with data unread: what we sent.
-            if descriptor == self.step.channel and error.errno == errno.ECONNRESET:
-                self.ending.request_unread = True
         if not data:
             self._forget(descriptor)
             return False
         if descriptor in self.streams:
             self.streams[descriptor].feed(data)
-        elif descriptor == self.step.channel:
-            self._receive(data)
         else:
             self.exit_notice += data
         return True
 
-    def _receive(self, data: bytes) -> None:
+    def _receive(self) -> bool:
         try:
-            for frame in self.step.reader.feed(data):
-                self._take(wire.decode(frame))
+            messages = self.step.channel.receive()
+            for message, memories in messages or ():
+                self._take(message, memories)
+        except BlockingIOError:
+            return False
         except ProtocolError as error:
             self.ending.protocol_error = str(error)
-            self._forget(self.step.channel)
+            self._forget(self.channel)
             self._end("itself", grace_seconds=0.0)
+            return False
+        except OSError as error:
+            # The kernel says so of a socket whose other end closed with data unread: what we sent.
+            self.ending.request_unread |= error.errno == errno.ECONNRESET
+            messages = None
+        if messages is None:
+            self._forget(self.channel)
+        return messages is not None
 
-    def _take(self, message: wire.Message) -> None:
+    def _take(self, message: wire.Message, memories: Sequence[Memory]) -> None:
         step = self.step
         if message.type == "ready" and step.pid is None and type(message.header.get("pid")) is int:
             step.met(message.header["pid"])
             if step.pidfd is not None:
                 self._watch(step.pidfd, select.POLLIN)
         elif message.type == "outcome" and step.pid is not None and self.ending.message is None:
-            self.ending.message = message
+            self.ending.message, self.ending.memories = message, memories
             self.ending.wall_seconds = time.monotonic() - self.started
             if self.escalation is None:
                 self._end("itself", grace_seconds=EXIT_GRACE_SECONDS, first=None)

@@ -1,7 +1,8 @@
 """Opaque values: pickled bytes with a plain header. Nothing on this side ever unpickles one.
 
-A payload at rest (the ledger's `result` column) is a frame of `runner.wire` with two parts, the pickled
-bytes and the JSON view, so the same strict decoder guards a database as guards a pipe.
+A payload at rest (the ledger's `result` column) is a frame of `runner.wire` with two parts, the body and the JSON
+view, so the same strict decoder guards a database as guards a pipe. What is large is left out of the frame, which
+then only has its digest.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ import hashlib
 import io
 import json
 import pickle
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, cast
 
 from runner import wire
+from runner.body import Body, Memory
 from runner.errors import ProtocolError, UsageError
 
 CODEC = "pickle5"
@@ -26,16 +29,20 @@ _SCALARS = frozenset({type(None), bool, int, float, str, bytes})
 class Payload:
     """A value of a step, as bytes. `python` is the version that pickled it, "3.12.1"."""
 
-    data: bytes
-    sha256: str
+    body: Body
     python: str
     codec: str = CODEC
     json_text: str | None = None
 
     @property
     def size(self) -> int:
-        """Bytes of the pickled value."""
-        return len(self.data)
+        """Bytes of the pickled value, its buffers included."""
+        return self.body.size
+
+    @cached_property
+    def sha256(self) -> str:
+        """The digest of the body, in hex. Taken when it is first asked for; large bodies cannot change before."""
+        return hashlib.sha256(self.body.view()).hexdigest()
 
     @property
     def has_json(self) -> bool:
@@ -49,62 +56,114 @@ class Payload:
         return json.loads(self.json_text)
 
     def __repr__(self) -> str:
-        return f"Payload({self.size} bytes, python {self.python}, sha256 {self.sha256[:12]})"
+        return f"Payload({self.size} bytes, python {self.python})"
 
-    def to_bytes(self) -> bytes:
-        """The payload at rest: a header and the opaque bytes."""
-        header = {"type": "payload", "codec": self.codec, "python": self.python, "sha256": self.sha256}
+    def to_bytes(self, max_bytes: int | None = None, keep: Callable[[str, memoryview], None] | None = None) -> bytes:
+        """The payload at rest. What is over `max_bytes` is given to `keep` with its digest instead of being in it."""
+        parts: list[bytes | memoryview] = []
+        header: dict[str, Any] = {
+            "type": "payload",
+            "codec": self.codec,
+            "python": self.python,
+            "segments": self.body.segments,
+            "has_json": self.has_json,
+        }
         view = b"" if self.json_text is None else self.json_text.encode()
-        return wire.encode({**header, "has_json": self.has_json}, (self.data, view))
+        for name, content in (("body", self.body.view()), ("view", memoryview(view))):
+            digest = self.sha256 if name == "body" else hashlib.sha256(content).hexdigest()
+            header[name] = {"sha256": digest, "size": len(content), "outside": False}
+            if keep is not None and max_bytes is not None and len(content) > max_bytes:
+                keep(digest, content)
+                header[name]["outside"] = True
+            parts.append(b"" if header[name]["outside"] else content)
+        return wire.encode(header, parts)
 
     @classmethod
-    def from_bytes(cls, stored: bytes) -> Payload:
-        """The inverse of `to_bytes`. Raises `ProtocolError` when a byte of the value has changed at rest."""
-        return cls.from_message(wire.decode(stored))
+    def from_bytes(cls, stored: bytes, fetch: Callable[[str, int], Memory | bytes] | None = None) -> Payload:
+        """The inverse of `to_bytes`. Raises `ProtocolError` when a byte of the value has changed at rest.
 
-    @classmethod
-    def from_message(cls, message: wire.Message) -> Payload:
-        """A payload out of a frame whose first two parts are the pickled bytes and the JSON view.
-
-        The digest is taken here, from the bytes that arrived: what a child says of them is only compared.
+        `fetch` gets what was left out, verified, by its digest and size.
         """
+        message = wire.decode(stored)
         header = message.header
-        if len(message.parts) < 2 or header.get("codec") != CODEC:
-            raise ProtocolError(f"a payload of codec {header.get('codec')!r} is not one we know ({CODEC})")
-        data, view = bytes(message.parts[0]), bytes(message.parts[1])
-        digest = hashlib.sha256(data).hexdigest()
-        claimed = header.get("sha256")
-        if claimed is not None and claimed != digest:
-            raise ProtocolError(f"a payload's bytes hash to {digest[:12]}, but its header says {str(claimed)[:12]}")
+        _check_codec(header)
+        if len(message.parts) != 2:
+            raise ProtocolError("a payload at rest does not have its two parts")
+        body = _at_rest(header.get("body"), message.parts[0], fetch)
+        view = _at_rest(header.get("view"), message.parts[1], fetch)
         text = _checked_json(view) if header.get("has_json") is True else None
-        return cls(data=data, sha256=digest, python=str(header.get("python", ""))[:32], json_text=text)
+        return cls(Body.checked(header.get("segments"), body), _python_of(header), json_text=text)
+
+    @classmethod
+    def from_message(cls, message: wire.Message, memories: Sequence[Memory] = ()) -> Payload:
+        """A payload out of a frame with a "body", and with the JSON view as its last part if it has one."""
+        _check_codec(message.header)
+        body = Body.unpack(message.header.get("body"), message.parts, memories)
+        text = None
+        if message.header.get("has_json") is True and message.parts:
+            text = _checked_json(message.parts[-1])
+        return cls(body, _python_of(message.header), json_text=text)
 
 
-def _checked_json(view: bytes) -> str:
+def view_at_rest(stored: bytes, fetch: Callable[[str, int], Memory | bytes] | None = None) -> str | None:
+    """The JSON view of a payload at rest, or None; its body is not touched. Raises like `Payload.from_bytes`."""
+    message = wire.decode(stored)
+    if message.header.get("has_json") is not True or len(message.parts) != 2:
+        return None
+    return _checked_json(_at_rest(message.header.get("view"), message.parts[1], fetch))
+
+
+def _check_codec(header: dict[str, Any]) -> None:
+    if header.get("codec") != CODEC:
+        raise ProtocolError(f"a payload of codec {header.get('codec')!r} is not one we know ({CODEC})")
+
+
+def _python_of(header: dict[str, Any]) -> str:
+    return str(header.get("python", ""))[:32]
+
+
+def _at_rest(said: Any, part: memoryview, fetch: Callable[[str, int], Memory | bytes] | None) -> Memory | bytes:
+    """The content of one part of a payload at rest, checked against its digest."""
+    if not isinstance(said, dict):
+        raise ProtocolError("a payload at rest has no digest")
+    claimed = str(said.get("sha256"))
+    if said.get("outside") is True:
+        if fetch is None:
+            raise ProtocolError(f"the value {claimed[:12]} rests outside, and nobody said where")
+        return fetch(claimed, int(said["size"]))
+    digest = hashlib.sha256(part).hexdigest()
+    if digest != claimed:
+        raise ProtocolError(f"a payload's bytes hash to {digest[:12]}, but its header says {claimed[:12]}")
+    return bytes(part)
+
+
+def _checked_json(view: bytes | memoryview | Memory) -> str:
     """The JSON view as text, after reading it once: what is stored and shown must parse."""
     try:
-        text = view.decode()
+        text = bytes(view.view() if isinstance(view, Memory) else view).decode()
         json.loads(text)
     except (ValueError, RecursionError) as error:
         raise ProtocolError(f"a payload's JSON view does not parse: {type(error).__name__}") from None
     return text
 
 
-def pickle_arguments(args: object, kwargs: object) -> tuple[bytes, list[Payload]]:
+def pickle_arguments(args: object, kwargs: object) -> tuple[Body, list[Payload]]:
     """Pickle a caller's arguments for a child; payloads nested in them are referred to by their index.
 
     Returns the pickled `(args, kwargs)` and the payloads in the order of the indices. The child's unpickler
     puts the values back. Raises `UsageError` when an argument cannot be pickled.
     """
     payloads: list[Payload] = []
+    buffers: list[pickle.PickleBuffer] = []
     try:
         if _is_plain((args, kwargs)):
-            return pickle.dumps((args, kwargs), protocol=5), payloads
+            return Body.of([pickle.dumps((args, kwargs), protocol=5)]), payloads
         buffer = io.BytesIO()
-        _pickler()(buffer, payloads).dump((args, kwargs))
+        _pickler()(buffer, payloads, buffers.append).dump((args, kwargs))
+        segments = [buffer.getbuffer(), *(found.raw() for found in buffers)]
     except Exception as error:
         raise UsageError(f"an argument cannot be sent to a step: {type(error).__name__}: {error}") from error
-    return buffer.getvalue(), payloads
+    return Body.of(segments), payloads
 
 
 def _is_plain(value: object, depth: int = 0) -> bool:
@@ -127,8 +186,10 @@ def _pickler() -> Any:
     import cloudpickle
 
     class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # untyped base
-        def __init__(self, file: io.BytesIO, payloads: list[Payload]) -> None:
-            super().__init__(file, protocol=5)
+        def __init__(
+            self, file: io.BytesIO, payloads: list[Payload], buffer_callback: Callable[[pickle.PickleBuffer], None]
+        ) -> None:
+            super().__init__(file, protocol=5, buffer_callback=buffer_callback)
             self._payloads = payloads
 
         def persistent_id(self, value: object) -> int | None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from runner import wire
+from runner.body import Body, Memory
 from runner.errors import UsageError
 from runner.payload import Payload, pickle_arguments
 
@@ -34,7 +35,7 @@ class StepContext:
 
 @dataclass(frozen=True)
 class StepRequest:
-    """One call of one function. `frame` is complete but for the length in front.
+    """One call of one function. `frame` is complete but for the length in front; `memories` go with it.
 
     `modules`: what is worth importing ahead for this request and those that follow it.
     """
@@ -42,6 +43,7 @@ class StepRequest:
     function: str
     context: StepContext
     frame: bytes
+    memories: tuple[Memory, ...]
     modules: tuple[str, ...]
 
 
@@ -82,28 +84,33 @@ def with_templates(
         "results": {name: index for index, name in enumerate(results)},
     }
     text = json.dumps(template, ensure_ascii=False).encode()
-    return _request(function, "template", text, list(results.items()), context, siblings)
+    return _request(function, "template", Body.of([text]), list(results.items()), context, siblings)
 
 
 def _request(
     function: str,
     form: str,
-    arguments: bytes,
+    arguments: Body,
     payloads: Sequence[tuple[str, Payload]],
     context: StepContext,
     siblings: Iterable[str] = (),
 ) -> StepRequest:
+    parts: list[bytes | memoryview] = []
+    memories: list[Memory] = []
     header: dict[str, Any] = {
         "type": "run",
         "function": function,
-        "arguments": form,
+        "arguments": {"form": form, **arguments.pack(parts, memories)},
         "context": vars(context),
         "seed": context.seed,
-        "payloads": [{"name": name, "python": payload.python} for name, payload in payloads],
+        "payloads": [
+            {"name": name, "python": payload.python, **payload.body.pack(parts, memories)} for name, payload in payloads
+        ],
+        "memories": [memory.size for memory in memories],
     }
     try:
-        frame = wire.encode(header, (arguments, *(payload.data for _, payload in payloads)))
+        frame = wire.encode(header, parts)
     except UnicodeEncodeError:
         raise UsageError(f"the function {function!r} or its context holds half a surrogate pair") from None
     modules = tuple(dict.fromkeys(filter(None, map(module_of, (function, *siblings)))))
-    return StepRequest(function, context, frame, modules)
+    return StepRequest(function, context, frame, tuple(memories), modules)

@@ -29,6 +29,7 @@ class Settings(BaseSettings):
     database_url: str = ""
     artifact_store: str = ""
     cache_dir: Path | None = None
+    values_dir: Path | None = None
     strict_code_versioning: Literal["disabled", "warn", "strict", "artifact"] = "warn"
     sandbox: Literal["none", "process", "locked-down"] = "process"
 
@@ -46,6 +47,11 @@ class Settings(BaseSettings):
     def cache(self) -> Path:
         """The directory of materialized environments."""
         return (self.cache_dir or self.home / "cache").absolute()
+
+    @property
+    def values(self) -> Path:
+        """The directory of large results."""
+        return (self.values_dir or self.home / "values").absolute()
 
 
 def sqlite_url(path: Path) -> str:
@@ -114,7 +120,7 @@ def _of_project(project: Path) -> dict[str, Any]:
 def _check_places(settings: Settings, project: Path) -> None:
     """Refuse to keep anything inside the project: it would be captured, and every run would change the version."""
     root = project.resolve()
-    places = {"home": settings.home, "cache_dir": settings.cache}
+    places = {"home": settings.home, "cache_dir": settings.cache, "values_dir": settings.values}
     if "://" not in settings.store:
         places["artifact_store"] = Path(settings.store)
     for name, place in places.items():

@@ -6,11 +6,14 @@ import contextlib
 import os
 import select
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
 from runner import wire
+from runner.body import Memory
+from runner.channel import Channel
 from runner.errors import ProtocolError
 
 EndedBy = Literal["itself", "timeout", "cancel"]
@@ -41,6 +44,7 @@ class Ending:
 
     ended_by: EndedBy = "itself"
     message: wire.Message | None = None
+    memories: Sequence[Memory] = ()  # that came with the message
     protocol_error: str | None = None
     wait_status: int | None = None
     wall_seconds: float = 0.0
@@ -58,23 +62,24 @@ class Ending:
 
 
 class StepProcess:
-    """A forked process that waits for its one request. `descriptors` are this side's ends, all non-blocking."""
+    """A forked process that waits for its one request. The descriptors are this side's ends, all non-blocking."""
 
     def __init__(self, parent: Parent, scratch: Path, channel: int, stdout: int, stderr: int, exit_pipe: int) -> None:
         self.parent = parent
-        self.channel, self.stdout, self.stderr, self.exit_pipe = channel, stdout, stderr, exit_pipe
+        self.channel = Channel(channel)
+        self.stdout, self.stderr, self.exit_pipe = stdout, stderr, exit_pipe
         self.scratch = scratch
-        self.reader = wire.FrameReader()
         self.pid: int | None = None
         # Readable once the process is dead, whoever reaps it. None where the system has none, or before `greet`.
         self.pidfd: int | None = None
-        for descriptor in (channel, stdout, stderr, exit_pipe):
+        for descriptor in (stdout, stderr, exit_pipe):
             # Only this side's ends: a child with non-blocking pipes silently loses what it prints in a hurry.
             os.set_blocking(descriptor, False)
 
     def close(self) -> None:
         """Give back the descriptors and the scratch directory. A process still waiting for a request exits."""
-        for descriptor in (self.channel, self.stdout, self.stderr, self.exit_pipe, self.pidfd):
+        self.channel.close()
+        for descriptor in (self.stdout, self.stderr, self.exit_pipe, self.pidfd):
             if descriptor is not None:
                 with contextlib.suppress(OSError):
                     os.close(descriptor)
@@ -106,5 +111,5 @@ class StepProcess:
         poll.register(self.channel, select.POLLIN)
         if poll.poll(timeout_seconds * 1000):
             with contextlib.suppress(OSError, ProtocolError):  # it will be found out when a request is handed over
-                for frame in self.reader.feed(os.read(self.channel, wire.MAX_HEADER_BYTES)):
-                    self.met(int(wire.decode(frame).header["pid"]))
+                for message, _ in self.channel.receive() or ():
+                    self.met(int(message.header["pid"]))

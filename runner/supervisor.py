@@ -21,6 +21,7 @@ from typing import Self
 
 from envs import EnvCache
 from runner import sandbox as sandboxes
+from runner.body import Memory
 from runner.conversation import Conversation
 from runner.errors import ProtocolError, SupervisorClosed, UsageError, ZygoteGone
 from runner.outcome import Status, StepError, StepOutcome, Usage
@@ -133,7 +134,7 @@ class Supervisor:
                 return Ending(ended_by="cancel")
             step = zygote.take()
             try:
-                return Conversation(step, request.frame, stdout, stderr, timeout_seconds, cancelled).attend()
+                return Conversation(step, request, stdout, stderr, timeout_seconds, cancelled).attend()
             finally:
                 self._versions.clear_up(version, step)
 
@@ -224,7 +225,7 @@ def _outcome(
     message = ending.message
     if ending.protocol_error is None and message is not None:
         try:
-            status, payload, error = _read_outcome(message)
+            status, payload, error = _read_outcome(message, ending.memories)
         except ProtocolError as problem:
             status, error = "crashed", StepError("ProtocolError", str(problem))
     elif ending.ended_by == "timeout":
@@ -259,10 +260,10 @@ def _outcome(
     )
 
 
-def _read_outcome(message: Message) -> tuple[Status, Payload | None, StepError | None]:
+def _read_outcome(message: Message, memories: Sequence[Memory]) -> tuple[Status, Payload | None, StepError | None]:
     status = message.header.get("status")
     if status == "completed":
-        return "completed", Payload.from_message(message), None
+        return "completed", Payload.from_message(message, memories), None
     if status == "failed" and len(message.parts) == 1:
         try:
             return "failed", None, StepError.from_json(json.loads(bytes(message.parts[0])))

@@ -12,7 +12,8 @@ Control fd  a stream socket. Sends {"type": "hello", protocol, python, pid, prel
             {"type": "spawn", scratch}, followed by four descriptors: the step's socket, stdout, stderr, exit pipe;
             {"type": "signal", pid, signal}, sent on to the step's whole process group.
             At its end of file, the supervisor is gone: everything is killed and the zygote exits.
-Step fd     sends {"type": "ready", pid}, takes one {"type": "run", ...}, answers one {"type": "outcome", ...}.
+Step fd     sends {"type": "ready", pid}, takes one {"type": "run", ...}, answers one {"type": "outcome", ...}. A large
+            value is not in the frame but in sealed memory, whose descriptor rides on the frame's first bytes.
 Exit pipe   one JSON object {status, cpu_seconds, max_rss_bytes}, written by the zygote when the step has been
             reaped and all it left behind is dead; an end of file without it means that the zygote died.
 Exit codes  of the zygote: 0 at the end of the control socket, 3 when the arguments are not understood.
@@ -28,9 +29,11 @@ if sys.path and not getattr(sys.flags, "safe_path", False):
 _AT_START = frozenset(sys.modules)
 
 import _signal
+import _socket
 import array
 import errno
 import faulthandler
+import fcntl
 import gc
 import importlib
 import io
@@ -50,7 +53,18 @@ PROTOCOL = 1
 MAGIC = b"HWE1"
 MAX_HEADER_BYTES = 64 * 1024
 MAX_FRAME_BYTES = 2 * 1024**3
+LONG = b"\xff\xff\xff\xff"  # a length of -1: the real one follows
 _HEAD = struct.Struct("!4sI")
+
+# See runner/body.py.
+ALIGNMENT = 64
+MAX_INLINE_BYTES = 64 * 1024
+MAX_BODY_BYTES = 16 * 1024**3
+HAS_MEMFD = hasattr(os, "memfd_create") and hasattr(fcntl, "F_ADD_SEALS")
+FDS_AT_ONCE = 250
+
+# Buffers below this are pickled as the library does by default.
+MIN_BUFFER_BYTES = 16 * 1024
 
 # Enough for any message worth reading; an exception that carries a data set in its text must not fill a database.
 MAX_MESSAGE_CHARS = 10_000
@@ -59,6 +73,7 @@ MAX_TRACEBACK_CHARS = 64_000
 MAX_EXCEPTIONS = 30
 MAX_NOTES = 30
 MAX_VIEW_DEPTH = 200
+MAX_VIEW_BYTES = 256 * 1024**2
 
 # The exit code of a step that closed the descriptor that its outcome should have gone through.
 EXIT_CHANNEL_LOST = 74  # EX_IOERR
@@ -122,24 +137,26 @@ def write_all(fd, data):
         view = view[os.write(fd, view) :]
 
 
-def read_frame(fd, at_once=4):
-    """The next decoded frame, or None at the end of the stream.
-
-    `at_once`: bytes to ask for first; more than 4 only where nothing follows the frame.
-    """
-    data = os.read(fd, at_once)
+def read_frame(fd):
+    """The next decoded frame, or None at the end of the stream."""
+    data = os.read(fd, 4)
     if not data:
         return None
     data = fill(fd, data, 4)
-    (length,) = struct.unpack_from("!i", data)
-    start = 4
-    if length == -1:
+    if data[:4] == LONG:
         data = fill(fd, data, 12)
-        (length,) = struct.unpack_from("!Q", data, 4)
-        start = 12
+    start, end = span_of(data)
+    return decode(memoryview(fill(fd, data, end))[start:])
+
+
+def span_of(data):
+    """Where a frame starts and ends behind its length, the first 4 bytes or 12."""
+    (length,), start = struct.unpack_from("!i", data), 4
+    if length == -1:
+        (length,), start = struct.unpack_from("!Q", data, 4), 12
     if not 0 <= length <= MAX_FRAME_BYTES:
         raise ValueError("a frame of %d bytes is over the limit" % length)
-    return decode(memoryview(fill(fd, data, start + length))[start:])
+    return start, start + length
 
 
 def fill(fd, data, size):
@@ -348,25 +365,137 @@ def be_a_step_process(step_fd, stdout_fd, stderr_fd, scratch):
         os.close(source)
     os.environ["TMPDIR"] = os.environ["HOME"] = scratch
     os.chdir(scratch)
+    channel = Channel(step_fd)
     write_all(step_fd, frame_of(b'{"parts":[],"pid":%d,"type":"ready"}' % os.getpid()))  # json.dumps takes 20 pages
     poll = select.poll()
     poll.register(step_fd, select.POLLIN)
     if not poll.poll(REHEARSE_AFTER_MS):
         rehearse()
-    request = read_frame(step_fd, MAX_HEADER_BYTES)
+    request = channel.receive()
     if request is None:
         os._exit(0)  # not needed after all
     before = resource.getrusage(resource.RUSAGE_SELF)
-    pid, channel = os.getpid(), identity(step_fd)
+    pid = os.getpid()
     seed_random(request[0].get("seed") if _seeds else None)
-    header, parts = perform(*request)
+    outcome = perform(*request)
     if os.getpid() != pid:
-        leave_a_fork(header, parts)
+        leave_a_fork(outcome)
     flush_files()
-    if identity(step_fd) != channel:
-        os._exit(EXIT_CHANNEL_LOST)  # the step closed it, and what has its number now is the step's own
-    write_all(step_fd, encode(dict(header, **cost_since(before)), parts))
+    outcome.header.update(cost_since(before))
+    channel.send(outcome)
     os._exit(0)
+
+
+class Outgoing:
+    """A message in the making: a header, parts that follow it in the frame, and memory that goes beside it."""
+
+    def __init__(self, header):
+        self.header = header
+        self.parts = []
+        self.memories = []
+
+    def enclose(self, segments):
+        """Add a value; returns what the header is to say of it. Large ones go into sealed memory."""
+        sizes = [len(segment) for segment in segments]
+        size = size_of(sizes)
+        if size <= MAX_INLINE_BYTES or not HAS_MEMFD:
+            self.parts.append(segments[0] if len(segments) == 1 else b"".join(padded(segments)))
+            return {"segments": sizes, "part": len(self.parts) - 1}
+        self.memories.append((seal(segments), size))
+        return {"segments": sizes, "memory": len(self.memories) - 1}
+
+    def frame(self):
+        return encode(dict(self.header, memories=[size for _, size in self.memories]), self.parts)
+
+
+def size_of(sizes):
+    size = 0
+    for segment in sizes:
+        size += -size % ALIGNMENT + segment
+    if size > MAX_BODY_BYTES:
+        raise ValueError("a value of %d bytes is over the limit of %d" % (size, MAX_BODY_BYTES))
+    return size
+
+
+def padded(segments):
+    position = 0
+    for segment in segments:
+        gap = -position % ALIGNMENT
+        if gap:
+            yield bytes(gap)
+        yield segment
+        position += gap + len(segment)
+
+
+def seal(segments):
+    """The descriptor of memory with that content, which nobody can change any more."""
+    fd = os.memfd_create("hwe-value", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    for segment in padded(segments):
+        write_all(fd, segment)
+    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SEAL)
+    return fd
+
+
+def segments_of(said, parts, memories):
+    """The pickle of a value, as a file, and its buffers. Memory is mapped: pages become ours when we write to them."""
+    if "part" in said:
+        whole = parts[said["part"]]
+        first = io.BytesIO(whole[: said["segments"][0]])
+    else:
+        mmap = import_past_project("mmap")
+        fd, size = memories[said["memory"]]
+        first = mmap.mmap(fd, size, mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_WRITE)
+        whole = memoryview(first)
+    buffers, start = [], 0
+    for size in said["segments"]:
+        start += -start % ALIGNMENT
+        buffers.append(whole[start : start + size])
+        start += size
+    if "part" in said:
+        buffers = [bytearray(buffer) for buffer in buffers]  # a step may write to what it was given
+    return first, buffers[1:]
+
+
+class Channel:
+    """The step's socket."""
+
+    def __init__(self, fd):
+        self.fd = fd
+        self.socket = _socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fd)
+        self.identity = identity(fd)
+
+    def receive(self):
+        """The next (header, parts, memories), or None at the end of the stream. Nothing follows it unasked."""
+        data, fds, size = bytearray(), array.array("i"), None
+        flags = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
+        while size is None or len(data) < size:
+            chunk, ancillary, _, _ = self.socket.recvmsg(
+                MAX_INLINE_BYTES * 2, socket.CMSG_SPACE(FDS_AT_ONCE * fds.itemsize), flags
+            )
+            if not chunk:
+                return None
+            data += chunk
+            for _, kind, content in ancillary:
+                if kind == socket.SCM_RIGHTS:
+                    fds.frombytes(content)
+            if size is None and len(data) >= 12:  # no frame is shorter
+                start, size = span_of(data)
+        header, parts = decode(memoryview(data)[start:])
+        return header, parts, list(zip(fds, header.get("memories", ())))
+
+    def send(self, message):
+        """Send a message with its memory, which is let go of."""
+        frame = message.frame()
+        if identity(self.fd) != self.identity:
+            os._exit(EXIT_CHANNEL_LOST)  # the step closed it, and what has its number now is the step's own
+        fds = array.array("i", [fd for fd, _ in message.memories])
+        for start in range(0, len(fds), FDS_AT_ONCE):
+            group = fds[start : start + FDS_AT_ONCE]
+            self.socket.sendmsg([frame[:1]], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, group)])
+            frame = memoryview(frame)[1:]
+        write_all(self.fd, frame)
+        for fd in fds:
+            os.close(fd)
 
 
 def seed_random(seed):
@@ -426,12 +555,12 @@ def identity(fd):
     return status.st_dev, status.st_ino
 
 
-def leave_a_fork(header, parts):
+def leave_a_fork(outcome):
     """The end of a process that the step forked and that returned from the function, where the step goes on."""
-    if header["status"] == "failed":
-        sys.stderr.write(json.loads(bytes(parts[0]))["traceback"])
+    if outcome.header["status"] == "failed":
+        sys.stderr.write(json.loads(bytes(outcome.parts[0]))["traceback"])
     flush_files()
-    os._exit(0 if header["status"] == "completed" else 1)
+    os._exit(0 if outcome.header["status"] == "completed" else 1)
 
 
 def flush_files():
@@ -459,10 +588,11 @@ def rehearse():
     arguments = json.dumps({"args": [[]], "kwargs": {}, "scope": {}, "results": {}}).encode()
     pickled = pickle.dumps(([{}], {}), protocol=5)
     for form, data in (("template", arguments), ("pickled", pickled)):
-        request = {"type": "run", "function": "builtins.len", "arguments": form, "context": {}, "payloads": []}
-        frame = encode(request, (data,))[4:]
-        header, parts = perform(*decode(frame))
-        encode(dict(header, **cost_since(resource.getrusage(resource.RUSAGE_SELF))), parts)
+        request = {"type": "run", "function": "builtins.len", "context": {}, "payloads": []}
+        request["arguments"] = {"form": form, "segments": [len(data)], "part": 0}
+        outcome = perform(*decode(encode(request, (data,))[4:]), [])
+        outcome.header.update(cost_since(resource.getrusage(resource.RUSAGE_SELF)))
+        outcome.frame()
 
 
 def cost_since(before):
@@ -492,22 +622,21 @@ def load_prctl():
     return ctypes.CDLL(None, use_errno=True).prctl
 
 
-def perform(header, parts):
-    """Run the requested function; the (header, parts) of the outcome frame, whatever happened."""
+def perform(header, parts, memories):
+    """Run the requested function; the outcome, ready to be sent, whatever happened."""
     try:
         function = find_function(header["function"])
-        args, kwargs = load_arguments(header, parts)
+        args, kwargs = load_arguments(header, parts, memories)
         if takes_context(function):
             args = [Context(header["context"]), *args]
         result = function(*args, **kwargs)
         if hasattr(result, "__await__"):
             result = import_past_project("asyncio").run(finish(result))
-        data, view = pack_result(result)
-        outcome = {"type": "outcome", "status": "completed", "codec": "pickle5", "python": PYTHON}
-        return dict(outcome, has_json=view is not None), (data, view or b"")
+        return pack({"type": "outcome", "status": "completed"}, result)
     except BaseException as error:  # SystemExit and KeyboardInterrupt of a step end the step, nothing else
-        text = json.dumps(describe(error)).encode()
-        return {"type": "outcome", "status": "failed"}, (text,)
+        outcome = Outgoing({"type": "outcome", "status": "failed"})
+        outcome.parts.append(json.dumps(describe(error)).encode())
+        return outcome
 
 
 async def finish(awaitable):
@@ -623,12 +752,14 @@ class Context:
 # --- arguments and results ----------------------------------------------------------------------------------
 
 
-def load_arguments(header, parts):
-    """The positional and keyword arguments of a request, in either of its two forms."""
-    payloads = Payloads(header["payloads"], parts[1:])
-    if header["arguments"] == "pickled":
-        return ArgumentsUnpickler(parts[0], payloads).load()
-    template = json.loads(bytes(parts[0]))
+def load_arguments(header, parts, memories):
+    """The (args, kwargs) of a request, in either of its two forms."""
+    payloads = Payloads(header["payloads"], parts, memories)
+    said = header["arguments"]
+    first, buffers = segments_of(said, parts, memories)
+    if said["form"] == "pickled":
+        return ArgumentsUnpickler(first, buffers, payloads).load()
+    template = json.loads(first.read())
     scope = Scope(template["scope"], template["results"], payloads)
     return render(template["args"], scope), render(template["kwargs"], scope)
 
@@ -636,15 +767,17 @@ def load_arguments(header, parts):
 class Payloads:
     """Recorded values, unpickled when first asked for: a template may use one of many."""
 
-    def __init__(self, headers, parts):
+    def __init__(self, headers, parts, memories):
         self.headers = headers
         self.parts = parts
+        self.memories = memories
         self.loaded = {}
 
     def load(self, index):
         if index not in self.loaded:
             try:
-                self.loaded[index] = Unpickler(self.parts[index]).load()
+                first, buffers = segments_of(self.headers[index], self.parts, self.memories)
+                self.loaded[index] = Unpickler(first, buffers).load()
             except BaseException as error:  # a __setstate__ may raise whatever it likes
                 header = self.headers[index]
                 raise ArgumentNotLoadable(
@@ -663,8 +796,8 @@ class Payloads:
 class Unpickler(pickle.Unpickler):
     """Values pickled by another step, perhaps with cloudpickle."""
 
-    def __init__(self, data):
-        super().__init__(io.BytesIO(data))
+    def __init__(self, file, buffers):
+        super().__init__(file, buffers=buffers)
 
     def find_class(self, module, name):
         if module.partition(".")[0] == "cloudpickle":
@@ -675,8 +808,8 @@ class Unpickler(pickle.Unpickler):
 class ArgumentsUnpickler(Unpickler):
     """The caller's arguments, with its payloads put back where they were referred to."""
 
-    def __init__(self, data, payloads):
-        super().__init__(data)
+    def __init__(self, file, buffers, payloads):
+        super().__init__(file, buffers)
         self.payloads = payloads
 
     def persistent_load(self, index):
@@ -758,28 +891,47 @@ def member(value, key, path):
     raise TemplateError("{{%s}}: a %s has no %r%s" % (path, type(value).__name__, key, near(key, names)))
 
 
-def pack_result(result):
-    """The pickled result and its JSON view, or None for the view when it has none."""
+def pack(header, value):
+    """A message that carries a value: its pickle, and its JSON view as the last part when it has one."""
+    buffers = []
     try:
-        data = dumps(result)
+        data = dumps(value, buffers)
+        message = Outgoing(dict(header, codec="pickle5", python=PYTHON))
+        message.header["body"] = message.enclose([data, *buffers])
     except BaseException as error:  # a __reduce__ may raise whatever it likes
         raise ResultNotPicklable(
             "the result cannot be pickled: %s is a %s (%s: %s)"
-            % (*culprit(result, "result"), type(error).__name__, safe_text(error))
+            % (*culprit(value, "result"), type(error).__name__, safe_text(error))
         ) from error
     try:
-        view = json.dumps(result, allow_nan=False, ensure_ascii=False).encode() if is_plain(result) else None
+        view = json.dumps(value, allow_nan=False, ensure_ascii=False).encode() if is_plain(value) else None
     except (ValueError, RecursionError):
         view = None  # not finite, cyclic, or too deep
-    return data, view
+    if view is not None and len(view) <= MAX_VIEW_BYTES:
+        message.parts.append(view)
+    message.header["has_json"] = view is not None and len(view) <= MAX_VIEW_BYTES
+    return message
 
 
-def dumps(value):
-    """Pickle with the standard library, and with cloudpickle, which is slower, what that cannot name: a lambda."""
+def dumps(value, buffers=None):
+    """Pickle with the standard library, and with cloudpickle, which is slower, what that cannot name: a lambda.
+
+    `buffers` takes what is better not copied into the pickle.
+    """
+
+    def keep(buffer):
+        raw = buffer.raw()
+        if buffers is None or len(raw) < MIN_BUFFER_BYTES:
+            return True  # in the pickle
+        buffers.append(raw)
+        return False
+
     try:
-        return pickle.dumps(value, protocol=5)
+        return pickle.dumps(value, protocol=5, buffer_callback=keep)
     except Exception:
-        return load_cloudpickle().dumps(value, protocol=5)
+        if buffers is not None:
+            buffers.clear()
+        return load_cloudpickle().dumps(value, protocol=5, buffer_callback=keep)
 
 
 def load_cloudpickle():

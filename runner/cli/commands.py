@@ -140,7 +140,7 @@ def run_command(
             run_id=run_id,
             policy=policy.value if policy else None,
         )
-        steps = installation.ledger.steps(run.run_id)
+        run, steps = installation.run_with_steps(run.run_id)
         if as_json:
             render.print_json(render.run_document(run, steps))
         else:
@@ -190,8 +190,7 @@ def runs_command(
 def show_command(run_id: Annotated[str, typer.Argument(metavar="RUN")], *, as_json: JsonOption = False) -> None:
     """Show one run, and for each step the code that really ran."""
     with opened(load_settings(HERE)) as installation:
-        run = installation.ledger.run(run_id)
-        steps = installation.ledger.steps(run.run_id)
+        run, steps = installation.run_with_steps(run_id)
     if as_json:
         render.print_json(render.run_document(run, steps))
     else:

@@ -136,6 +136,7 @@ def _advancing(
             ledger=installation.ledger,
             supervisor=supervisor,
             store=installation.store,
+            values=installation.values,
             local_hash=local_hash,
             driver=presence.id,
             on_progress=report.progress,

@@ -9,6 +9,7 @@ import re
 import secrets
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,10 +17,11 @@ from envs import ArtifactStore, CodeVersion, EnvCache, capture, find_interpreter
 from runner.definition import Definition, Task, load_definition
 from runner.errors import UsageError
 from runner.functions import check_functions
-from runner.ledger import Ledger
+from runner.ledger import Ledger, RunRecord, StepRecord
 from runner.presence import Presence
 from runner.settings import Settings
 from runner.templates import check_references
+from runner.values import Values
 
 logger = logging.getLogger("hwe.project")
 
@@ -53,6 +55,25 @@ class Installation:
         if self._store is None:
             self._store = open_store(self.settings.store)
         return self._store
+
+    @property
+    def values(self) -> Values:
+        return Values(self.settings.values)
+
+    def run_with_steps(self, run_id: str) -> tuple[RunRecord, list[StepRecord]]:
+        """A run as a person wants to see it, with the large values that rest outside of the ledger."""
+        run = self.ledger.run(run_id)
+        steps = [self._with_value(step) for step in self.ledger.steps(run.run_id)]
+        if run.output:
+            tasks = Definition.from_json(run.definition).tasks.values()
+            keys = {task.task_id: task.result_key for task in tasks if isinstance(task, Task) and task.result_key}
+            values = {keys[step.step_key]: step.value for step in steps if step.has_value and step.step_key in keys}
+            run = replace(run, output={key: values.get(key) for key in run.output})
+        return run, steps
+
+    def _with_value(self, step: StepRecord) -> StepRecord:
+        text = None if step.has_value else self.values.json_text(step.result)
+        return step if text is None else replace(step, value=json.loads(text), has_value=True)
 
     def cache(self, on_progress: Callable[[str, str], None]) -> EnvCache:
         return EnvCache(self.settings.cache, self.store, on_progress=on_progress)

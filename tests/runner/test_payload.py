@@ -1,10 +1,9 @@
 """Payloads: opaque at rest and on the way."""
 
-import hashlib
-
 import pytest
 
 from runner import wire
+from runner.body import Body
 from runner.errors import ProtocolError, UsageError
 from runner.payload import Payload, pickle_arguments
 
@@ -13,7 +12,7 @@ DATA = b"\x80\x05cos\n_exit\nK\x07\x85R."
 
 
 def payload(json_text=None):
-    return Payload(DATA, hashlib.sha256(DATA).hexdigest(), "3.12.1", json_text=json_text)
+    return Payload(Body.of([DATA]), "3.12.1", json_text=json_text)
 
 
 @pytest.mark.parametrize("json_text", [None, '{"a": [1, "é"]}', "null"])
@@ -39,7 +38,8 @@ def test_what_is_no_payload_is_refused(stored):
 
 @pytest.mark.parametrize("view", [b"{", b"\xff", b"[" * 100_000])
 def test_a_json_view_that_does_not_parse_is_refused(view):
-    header = {"type": "outcome", "codec": "pickle5", "python": "3.12.1", "has_json": True}
+    body = {"segments": [len(DATA)], "part": 0}
+    header = {"type": "outcome", "codec": "pickle5", "python": "3.12.1", "has_json": True, "body": body}
     with pytest.raises(ProtocolError, match="does not parse"):
         Payload.from_message(wire.decode(wire.encode(header, (DATA, view))))
 
@@ -52,9 +52,9 @@ def test_an_unknown_codec_is_refused_by_name():
 
 def test_payloads_inside_arguments_stay_closed():
     inner = payload()
-    data, payloads = pickle_arguments([{"x": [inner]}], {"y": inner})
+    body, payloads = pickle_arguments([{"x": [inner]}], {"y": inner})
     assert payloads == [inner, inner]
-    assert DATA not in data
+    assert DATA not in body.content
 
 
 def test_an_argument_that_cannot_be_pickled_is_the_callers_fault():
