@@ -14,10 +14,11 @@ from typing import Any
 from envs import ArtifactStore, CacheUnusable, EnvsError, StoreUnusable
 from runner.definition import Definition, Task, Wait
 from runner.errors import RunnerError
-from runner.ledger import Ledger, LedgerUnavailable, RunRecord, StepRecord
+from runner.ledger import Ledger, LedgerError, LedgerUnavailable, RunRecord, StepRecord
 from runner.outcome import StepError, StepOutcome
 from runner.policy import ArtifactMissing, CodeVersionMismatch, Decision, Mode, decide
 from runner.request import StepContext, StepRequest, with_templates
+from runner.step_context import StepCalls
 from runner.supervisor import Supervisor
 from runner.templates import references
 from runner.values import Values, ValuesUnusable
@@ -214,8 +215,11 @@ class Advancer:
                 request,
                 timeout_seconds=node.timeout_seconds,
                 cancelled=lambda: self._unwanted(run.run_id, epoch),
+                answer=StepCalls(
+                    self._ledger, self._values, run.run_id, epoch, node.task_id, attempt, definition.variables
+                ),
             )
-        except (CacheUnusable, StoreUnusable, LedgerUnavailable, ValuesUnusable):
+        except (CacheUnusable, StoreUnusable, LedgerError, ValuesUnusable):
             raise  # a fault of the machine, which passes: the attempt is started again
         except (EnvsError, RunnerError) as error:
             if self._stopping.is_set():
@@ -264,6 +268,7 @@ class Advancer:
             node.kwargs,
             scope={
                 **definition.variables,
+                **self._ledger.contexts.variables(run.run_id),
                 "inputs": run.input,
                 "workflow": {"name": definition.name, "version": definition.version, "run_id": run.run_id},
             },

@@ -127,7 +127,7 @@ class Body:
         """The inverse of `pack`, for a header that may be hostile. Raises `ProtocolError`."""
         if not isinstance(said, dict):
             raise ProtocolError("a value comes without its body")
-        content = _at(parts, said.get("part")) if "part" in said else _at(memories, said.get("memory"))
+        content = item_at(parts, said.get("part")) if "part" in said else item_at(memories, said.get("memory"))
         return cls.checked(said.get("segments"), content)
 
     @classmethod
@@ -165,7 +165,8 @@ def _checked_sizes(sizes: Any) -> tuple[int, ...]:
     return tuple(sizes)
 
 
-def _at(items: Sequence[Any], index: Any) -> Any:
+def item_at(items: Sequence[Any], index: Any) -> Any:
+    """What a header refers to by its index. Raises `ProtocolError` when there is no such thing."""
     if type(index) is not int or not 0 <= index < len(items):
         raise ProtocolError("a value refers to bytes that did not come with it")
     return items[index]

@@ -13,6 +13,7 @@ from typing import Any
 
 from runner import wire
 from runner.body import Memory
+from runner.calls import Answer, answer_frame, read_call
 from runner.errors import ProtocolError
 from runner.memory_kills import count_memory_kills
 from runner.request import StepRequest
@@ -45,12 +46,14 @@ class Conversation:
         stderr: LineStream,
         timeout_seconds: float | None,
         cancelled: Callable[[], bool] | None,
+        answer: Answer,
     ) -> None:
         self.step = step
         self.channel = step.channel.fileno()
         step.channel.put(request.frame, request.memories)
         self.streams = {step.stdout: stdout, step.stderr: stderr}
         self.cancelled = cancelled
+        self.answer = answer
         self.memory_kills = count_memory_kills()
         self.started = time.monotonic()
         self.deadline = None if timeout_seconds is None else self.started + timeout_seconds
@@ -202,6 +205,11 @@ class Conversation:
             self.ending.wall_seconds = time.monotonic() - self.started
             if self.escalation is None:
                 self._end("itself", grace_seconds=EXIT_GRACE_SECONDS, first=None)
+        elif message.type == "call" and step.pid is not None and self.ending.message is None:
+            step.channel.put(*answer_frame(self.answer, read_call(message, memories)))
+            self._send()
+            if step.channel.has_unsent:
+                self.poll.modify(self.channel, select.POLLIN | select.POLLOUT)
         else:
             raise ProtocolError(f"a step process sent {message.type!r} out of turn")
 

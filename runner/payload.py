@@ -17,7 +17,7 @@ from functools import cache, cached_property
 from typing import Any, cast
 
 from runner import wire
-from runner.body import Body, Memory
+from runner.body import Body, Memory, item_at
 from runner.errors import ProtocolError, UsageError
 
 CODEC = "pickle5"
@@ -96,12 +96,11 @@ class Payload:
 
     @classmethod
     def from_message(cls, message: wire.Message, memories: Sequence[Memory] = ()) -> Payload:
-        """A payload out of a frame with a "body", and with the JSON view as its last part if it has one."""
+        """A payload out of a frame with a "body", and the index of the part that is its "json" view, if it has one."""
         _check_codec(message.header)
         body = Body.unpack(message.header.get("body"), message.parts, memories)
-        text = None
-        if message.header.get("has_json") is True and message.parts:
-            text = _checked_json(message.parts[-1])
+        index = message.header.get("json")
+        text = None if index is None else _checked_json(item_at(message.parts, index))
         return cls(body, _python_of(message.header), json_text=text)
 
 

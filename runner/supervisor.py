@@ -22,6 +22,7 @@ from typing import Self
 from envs import EnvCache
 from runner import sandbox as sandboxes
 from runner.body import Memory
+from runner.calls import Answer, outside_of_runs
 from runner.conversation import Conversation
 from runner.errors import ProtocolError, SupervisorClosed, UsageError, ZygoteGone
 from runner.outcome import Status, StepError, StepOutcome, Usage
@@ -97,8 +98,12 @@ class Supervisor:
         *,
         timeout_seconds: float | None = None,
         cancelled: Callable[[], bool] | None = None,
+        answer: Answer = outside_of_runs,
     ) -> StepOutcome:
-        """`run` for a request that is already made; the raises are the same."""
+        """`run` for a request that is already made; the raises are the same, and what `answer` raises.
+
+        `answer` gets what the step asks of its run through `ctx`.
+        """
         if timeout_seconds is not None and not timeout_seconds > 0:  # nan is not either
             raise UsageError(f"a timeout must be longer than {timeout_seconds} seconds")
         if self._closing.is_set():
@@ -111,7 +116,7 @@ class Supervisor:
         while True:
             handovers += 1
             try:
-                ending = self._hand_over(code_version_hash, request, timeout_seconds, give_up)
+                ending = self._hand_over(code_version_hash, request, timeout_seconds, give_up, answer)
             except ZygoteGone:
                 if handovers == _HANDOVERS:
                     raise
@@ -125,6 +130,7 @@ class Supervisor:
         request: StepRequest,
         timeout_seconds: float | None,
         cancelled: Callable[[], bool],
+        answer: Answer,
     ) -> Ending:
         version = self._versions.get(code_version_hash)
         stdout, stderr = self._streams(code_version_hash, request)
@@ -134,7 +140,7 @@ class Supervisor:
                 return Ending(ended_by="cancel")
             step = zygote.take()
             try:
-                return Conversation(step, request, stdout, stderr, timeout_seconds, cancelled).attend()
+                return Conversation(step, request, stdout, stderr, timeout_seconds, cancelled, answer).attend()
             finally:
                 self._versions.clear_up(version, step)
 

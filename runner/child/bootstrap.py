@@ -12,8 +12,9 @@ Control fd  a stream socket. Sends {"type": "hello", protocol, python, pid, prel
             {"type": "spawn", scratch}, followed by four descriptors: the step's socket, stdout, stderr, exit pipe;
             {"type": "signal", pid, signal}, sent on to the step's whole process group.
             At its end of file, the supervisor is gone: everything is killed and the zygote exits.
-Step fd     sends {"type": "ready", pid}, takes one {"type": "run", ...}, answers one {"type": "outcome", ...}. A large
-            value is not in the frame but in sealed memory, whose descriptor rides on the frame's first bytes.
+Step fd     sends {"type": "ready", pid}, takes one {"type": "run", ...}, answers one {"type": "outcome", ...}. Before
+            that it may send any number of {"type": "call", call, ...}, and waits for a {"type": "reply", ...} to each.
+            A large value is not in the frame but in sealed memory, whose descriptor rides on the frame's first bytes.
 Exit pipe   one JSON object {status, cpu_seconds, max_rss_bytes}, written by the zygote when the step has been
             reaped and all it left behind is dead; an end of file without it means that the zygote died.
 Exit codes  of the zygote: 0 at the end of the control socket, 3 when the arguments are not understood.
@@ -30,6 +31,7 @@ _AT_START = frozenset(sys.modules)
 
 import _signal
 import _socket
+import _thread
 import array
 import errno
 import faulthandler
@@ -377,7 +379,7 @@ def be_a_step_process(step_fd, stdout_fd, stderr_fd, scratch):
     before = resource.getrusage(resource.RUSAGE_SELF)
     pid = os.getpid()
     seed_random(request[0].get("seed") if _seeds else None)
-    outcome = perform(*request)
+    outcome = perform(*request, channel)
     if os.getpid() != pid:
         leave_a_fork(outcome)
     flush_files()
@@ -394,13 +396,18 @@ class Outgoing:
         self.parts = []
         self.memories = []
 
+    def add(self, part):
+        """Its index in the frame."""
+        self.parts.append(part)
+        return len(self.parts) - 1
+
     def enclose(self, segments):
         """Add a value; returns what the header is to say of it. Large ones go into sealed memory."""
         sizes = [len(segment) for segment in segments]
         size = size_of(sizes)
         if size <= MAX_INLINE_BYTES or not HAS_MEMFD:
-            self.parts.append(segments[0] if len(segments) == 1 else b"".join(padded(segments)))
-            return {"segments": sizes, "part": len(self.parts) - 1}
+            whole = segments[0] if len(segments) == 1 else b"".join(padded(segments))
+            return {"segments": sizes, "part": self.add(whole)}
         self.memories.append((seal(segments), size))
         return {"segments": sizes, "memory": len(self.memories) - 1}
 
@@ -622,13 +629,13 @@ def load_prctl():
     return ctypes.CDLL(None, use_errno=True).prctl
 
 
-def perform(header, parts, memories):
+def perform(header, parts, memories, channel=None):
     """Run the requested function; the outcome, ready to be sent, whatever happened."""
     try:
         function = find_function(header["function"])
         args, kwargs = load_arguments(header, parts, memories)
         if takes_context(function):
-            args = [Context(header["context"]), *args]
+            args = [Context(header["context"], channel), *args]
         result = function(*args, **kwargs)
         if hasattr(result, "__await__"):
             result = import_past_project("asyncio").run(finish(result))
@@ -722,11 +729,32 @@ def takes_context(function):
     return names[:1] == ("ctx",)
 
 
-class Context:
-    """What a step is told of the run it belongs to, as its `ctx` parameter."""
+class ContextUnavailable(AttributeError):
+    """Something of an engine's context that cannot reach into a process of its own."""
 
-    def __init__(self, fields):
+
+class CallRefused(Exception):
+    """The run does not give what was asked for."""
+
+
+# Of Highway's context, what cannot be here, and what to use.
+ELSEWHERE = {
+    "db_connection": "a connection cannot cross into a process of its own: open one here, or pass the data along",
+    "emit_event": "events are operators of the workflow",
+    "wait_for_event": "events are operators of the workflow: wait there, and take what came as an argument",
+    "tenant_id": "pass it as an input of the workflow, {{inputs.tenant_id}}",
+}
+MAX_SLEEP_SECONDS = 60
+
+
+class Context:
+    """What a step is told of the run it belongs to, and may ask of it, as its `ctx` parameter."""
+
+    def __init__(self, fields, channel=None):
         self._fields = fields
+        self._channel = channel
+        self._lock = _thread.allocate_lock()  # threads of the step take turns
+        self._steps = {}  # how often each name was used
         self.workflow_run_id = fields.get("run_id")
         self.workflow_name = fields.get("workflow_name")
         self.step_key = fields.get("step_key")
@@ -740,12 +768,69 @@ class Context:
             logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
         return logging.getLogger(self.step_key or "step")
 
+    def get_variable(self, name, default=None):
+        """The value of a variable of the run, as the steps before have set it, or the workflow."""
+        known, value = self._ask("get_variable", {"name": name})[0]
+        return value if known else default
+
+    def set_variable(self, name, value):
+        """Give a variable of the run a value, at once and whatever becomes of the step. JSON only."""
+        if not is_plain(value):
+            raise TypeError(
+                "variable %r is given a %s: variables are JSON; return objects" % (name, type(value).__name__)
+            )
+        self._ask("set_variable", {"name": name, "value": value})
+
+    def step(self, name, fn, *args, **kwargs):
+        """What `fn(*args, **kwargs)` returned when it was first called under this name in this step.
+
+        Recorded once: when the step is run again, after a crash or a failure, `fn` is not. A name that is used again
+        in the same attempt is another part, told apart by its number.
+        """
+        with self._lock:
+            number = self._steps[name] = self._steps.get(name, 0) + 1
+        key = {"name": name if number == 1 else "%s#%d" % (name, number)}
+        _, recorded = self._ask("step", key)
+        if recorded is not None:
+            return Unpickler(*recorded).load()
+        result = fn(*args, **kwargs)
+        if hasattr(result, "__await__"):
+            raise TypeError("ctx.step(%r) got a coroutine function: call one that returns its result" % name)
+        self._ask("record_step", key, pack({"type": "call"}, result))
+        return result
+
+    def sleep(self, seconds):
+        """A short pause within the step."""
+        if seconds > MAX_SLEEP_SECONDS:
+            raise ValueError(
+                "ctx.sleep(%s) would hold a process for that long: write a wait operator in the workflow, which "
+                "survives restarts (up to %d s are slept here)" % (seconds, MAX_SLEEP_SECONDS)
+            )
+        time.sleep(seconds)
+
+    def _ask(self, call, arguments, message=None):
+        """The (value, recorded value or None) of the answer."""
+        message = message or Outgoing({"type": "call"})
+        message.header.update(call=call, arguments=message.add(json.dumps(arguments).encode()))
+        with self._lock:
+            self._channel.send(message)
+            answer = self._channel.receive()
+        if answer is None:
+            raise SystemExit("the supervisor is gone")
+        header, parts, memories = answer
+        if header["refused"] is not None:
+            raise CallRefused(header["refused"])
+        said = header["payload"]
+        recorded = segments_of(said, parts, memories) if said is not None else None
+        return json.loads(bytes(parts[header["value"]])), recorded
+
     def __getattr__(self, name):
         if name.startswith("__"):
             raise AttributeError(name)
-        raise AttributeError(
-            "ctx.%s is not available in a step process: pass what the step needs as an argument "
-            "(ctx has workflow_run_id, workflow_name, step_key, attempt, code_version_hash, log)" % name
+        raise ContextUnavailable(
+            "ctx.%s is not available in a step process: %s (ctx has workflow_run_id, workflow_name, step_key, attempt, "
+            "code_version_hash, log, get_variable, set_variable, step, sleep)"
+            % (name, ELSEWHERE.get(name, "pass what the step needs as an argument"))
         )
 
 
@@ -892,7 +977,7 @@ def member(value, key, path):
 
 
 def pack(header, value):
-    """A message that carries a value: its pickle, and its JSON view as the last part when it has one."""
+    """A message that carries a value: its pickle, and its JSON view when it has one."""
     buffers = []
     try:
         data = dumps(value, buffers)
@@ -908,8 +993,7 @@ def pack(header, value):
     except (ValueError, RecursionError):
         view = None  # not finite, cyclic, or too deep
     if view is not None and len(view) <= MAX_VIEW_BYTES:
-        message.parts.append(view)
-    message.header["has_json"] = view is not None and len(view) <= MAX_VIEW_BYTES
+        message.header["json"] = message.add(view)
     return message
 
 

@@ -12,6 +12,7 @@ from typing import Any, Self
 import sqlalchemy as sa
 
 from runner.definition import Definition
+from runner.ledger.context import RunContexts
 from runner.ledger.database import explained, open_database
 from runner.ledger.errors import Fenced, RunExists, RunNotFound, RunNotInState
 from runner.ledger.records import CodeVersionRecord, RunRecord, StepRecord
@@ -31,6 +32,7 @@ class Ledger:
         self._engine = engine
         self._writing = engine.execution_options(hwe_write=True)
         self.location = engine.url.render_as_string(hide_password=True)
+        self.contexts = RunContexts(self._read, self._fenced)
 
     @classmethod
     def open(cls, url: str) -> Self:

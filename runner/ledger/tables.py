@@ -89,3 +89,29 @@ workflow_steps = sa.Table(
     sa.Column("cpu_seconds", sa.Float),
     sa.Column("max_rss_bytes", sa.BigInteger),
 )
+
+# Every value that a variable has had, in order: a replay asks what it was at the time.
+workflow_variables = sa.Table(
+    "workflow_variables",
+    metadata,
+    sa.Column("run_id", sa.String(128), sa.ForeignKey("workflow_runs.run_id"), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("value", sa.Text, nullable=False),
+    sa.Column("step_key", sa.String(255), nullable=False),
+    sa.Column("attempt", sa.Integer, nullable=False),
+    sa.Column("set_at", Moment, nullable=False),
+)
+
+# Parts of a step that its attempts do once between them.
+workflow_substeps = sa.Table(
+    "workflow_substeps",
+    metadata,
+    sa.Column("run_id", sa.String(128), sa.ForeignKey("workflow_runs.run_id"), primary_key=True),
+    sa.Column("step_key", sa.String(255), primary_key=True),
+    sa.Column("name", sa.String(255), primary_key=True),
+    sa.Column("attempt", sa.Integer, nullable=False),
+    sa.Column("result", sa.LargeBinary, nullable=False),
+    sa.Column("value", sa.Text),
+    sa.Column("recorded_at", Moment, nullable=False),
+)

@@ -39,7 +39,7 @@ def test_what_is_no_payload_is_refused(stored):
 @pytest.mark.parametrize("view", [b"{", b"\xff", b"[" * 100_000])
 def test_a_json_view_that_does_not_parse_is_refused(view):
     body = {"segments": [len(DATA)], "part": 0}
-    header = {"type": "outcome", "codec": "pickle5", "python": "3.12.1", "has_json": True, "body": body}
+    header = {"type": "outcome", "codec": "pickle5", "python": "3.12.1", "json": 1, "body": body}
     with pytest.raises(ProtocolError, match="does not parse"):
         Payload.from_message(wire.decode(wire.encode(header, (DATA, view))))
 

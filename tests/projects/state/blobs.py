@@ -68,7 +68,7 @@ def length(value):
 def outcome_with(fd, claimed, sizes):
     """Sends an outcome of its own making, with a descriptor beside it, and leaves."""
     channel = next(fd for fd in range(3, 100) if is_socket(fd))
-    head = b'{"type":"outcome","status":"completed","codec":"pickle5","python":"3","has_json":false,'
+    head = b'{"type":"outcome","status":"completed","codec":"pickle5","python":"3",'
     head += b'"memories":[%d],"body":{"segments":%s,"memory":0},"parts":[]}' % (claimed, str(sizes).encode())
     frame = b"HWE1" + struct.pack("!I", len(head)) + head
     frame = struct.pack("!i", len(frame)) + frame
