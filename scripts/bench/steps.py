@@ -119,7 +119,7 @@ def round_trips(rounds: int, *, numpy: bool) -> dict[str, Any]:
             console.print(f"round {number + 1} of {rounds}" + (", numpy imported" if numpy else ""), style="dim")
             for contestant in random.sample(contestants, len(contestants)):
                 result, slow = results[contestant.name], is_slow(contestant.name)
-                result["spaced"] += contestant.ask(spaced=3 if slow else 60, pause=PAUSE_SECONDS) or []
+                result["spaced"] += contestant.ask(spaced=10 if slow else 60, pause=PAUSE_SECONDS) or []
                 for callers in (1, 2):
                     rate = contestant.ask(saturated=0.8 if slow else 0.4, callers=callers)
                     result["rate"][str(callers)].append(rate or 0.0)
@@ -198,6 +198,29 @@ def first_steps(rounds: int) -> dict[str, float]:
     return {"first_step": statistics.median(first), "interpreter": statistics.median(interpreter)}
 
 
+def state(rounds: int) -> dict[str, dict[str, float]]:
+    """Median seconds to hand an array of so many KiB into a step, by contestant."""
+    command = [sys.executable, str(HERE / "state.py"), str(rounds)]
+    return dict(json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout))
+
+
+def state_table(results: dict[str, dict[str, float]]) -> Table:
+    table = Table(title="an array into a step, ms", box=None, header_style="bold", title_justify="left")
+    table.add_column("KiB", justify="right")
+    for name in next(iter(results.values())):
+        table.add_column(name, justify="right")
+    for size, seconds in results.items():
+        ours = seconds[OURS]
+        table.add_row(
+            size,
+            *(
+                f"{taken * 1e3:.2f}" + ("" if taken == ours else f"  {taken / ours:.2f} x")
+                for taken in seconds.values()
+            ),
+        )
+    return table
+
+
 def held_after(steps: int) -> dict[str, Any]:
     """What our process holds before and after so many steps."""
     with all_of([OURS], numpy=False) as (contestant,):
@@ -219,12 +242,14 @@ def main() -> None:
         "bare": round_trips(rounds, numpy=False),
         "numpy": round_trips(rounds, numpy=True),
         "first_step": first_steps(3 if options.quick else 15),
+        "state": state(2 if options.quick else 7),
         "held": held_after(500 if options.quick else 10_000),
     }
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps(document, indent=1))
     console.print(table_of(document["bare"], "one step, nothing imported"))
     console.print(table_of(document["numpy"], "one step, numpy imported ahead"))
+    console.print(state_table(document["state"]))
     first = document["first_step"]
     console.print(
         f"first step of a cached version in a new supervisor: {first['first_step'] * 1e3:.1f} ms, "
