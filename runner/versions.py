@@ -9,9 +9,11 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import TypeVar
 
 from envs import EnvCache, Environment, EnvsError, Lease, read_project_settings
+from runner.child_programs import ChildPrograms
 from runner.errors import RunnerError, SupervisorClosed, ZygoteFailed
 from runner.step_process import StepProcess
 from runner.zygote import ChildFiles, Launch, Zygote, child_environment
@@ -31,11 +33,13 @@ TICK_SECONDS = 1.0
 class Version:
     """A code version in use: its leased environment and its zygote, started on first use and again if it died."""
 
-    def __init__(self, code_version_hash: str, cache: EnvCache, files: ChildFiles) -> None:
+    def __init__(self, code_version_hash: str, cache: EnvCache, files: ChildFiles, programs: ChildPrograms) -> None:
         self._lock = threading.Lock()  # one builder of this version; other versions are not held up
         self._hash = code_version_hash
         self._cache = cache
         self._files = files
+        self._programs = programs
+        self._compiled = True
         self._lease: Lease | None = None
         self._environment: Environment | None = None
         self._zygote: Zygote | None = None
@@ -88,9 +92,14 @@ class Version:
         settings = read_project_settings(environment.project)
         asked_for = settings.preload
         preload = tuple(module for module in dict.fromkeys((*asked_for, *self._modules)) if module not in self._unfit)
+        program = self._programs.program_for(environment) if self._compiled else None
         try:
-            zygote = Zygote(_launch(environment, preload, seed=settings.seed), self._files)
-        except ZygoteFailed:
+            zygote = Zygote(_launch(environment, program, preload, seed=settings.seed), self._files)
+        except ZygoteFailed as error:
+            if program is not None and self._programs.is_to_blame(error.log_tail):
+                self._programs.forget(environment)
+                self._compiled = False
+                return self._start(environment)
             ahead = set(self._modules) - set(asked_for) - self._unfit
             if not ahead:
                 raise
@@ -186,6 +195,7 @@ class Versions:
     def __init__(self, cache: EnvCache) -> None:
         self._cache = cache
         self._files = ChildFiles()
+        self._programs = ChildPrograms(cache)
         self._lock = threading.Lock()
         self._versions: dict[str, Version] = {}
         self._closed = False
@@ -198,7 +208,7 @@ class Versions:
         with self._lock:
             version = self._versions.get(code_version_hash)
             if version is None:
-                version = Version(code_version_hash, self._cache, self._files)
+                version = Version(code_version_hash, self._cache, self._files, self._programs)
                 self._versions[code_version_hash] = version
             return version
 
@@ -265,11 +275,12 @@ class Versions:
                 versions[index].retire()
 
 
-def _launch(environment: Environment, preload: tuple[str, ...], *, seed: bool) -> Launch:
+def _launch(environment: Environment, program: Path | None, preload: tuple[str, ...], *, seed: bool) -> Launch:
     return Launch(
         code_version_hash=environment.hash,
         python=environment.python,
         import_paths=environment.import_paths,
+        program=program,
         preload=preload,
         seed=seed,
         environment=child_environment(environment.bin_directories),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import importlib.util
 import itertools
 import json
 import os
@@ -59,6 +60,7 @@ class Launch:
     code_version_hash: str
     python: Path
     import_paths: tuple[Path, ...]
+    program: Path | None  # the child program, compiled for that Python
     preload: tuple[str, ...]
     seed: bool
     environment: Mapping[str, str]
@@ -83,10 +85,11 @@ class ChildFiles:
         self.support = self.root / "support"
         self.bootstrap = self.root / "bootstrap.py"
         self.scratch = self.root / "scratch"
-        import cloudpickle  # late: a third of a bare interpreter's start
-
         shutil.copy(BOOTSTRAP, self.bootstrap)
-        source = Path(cloudpickle.__file__).parent
+        found = importlib.util.find_spec("cloudpickle")  # importing it takes a third of a bare interpreter's start
+        assert found is not None
+        assert found.origin is not None
+        source = Path(found.origin).parent
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(source, self.support / "cloudpickle", ignore=ignored)
         self.scratch.mkdir()
@@ -159,7 +162,7 @@ class Zygote:
         }
         # -s: no user site. -I would also drop PYTHONHASHSEED, which a replay needs; -P only exists from 3.11 on,
         # and the bootstrap does the same by hand. -B: an environment is never written to.
-        command = [str(launch.python), "-s", "-B", str(self._files.bootstrap), json.dumps(config)]
+        command = [str(launch.python), "-s", "-B", str(launch.program or self._files.bootstrap), json.dumps(config)]
         try:
             return subprocess.Popen(
                 command,

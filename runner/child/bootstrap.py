@@ -30,7 +30,7 @@ if sys.path and not getattr(sys.flags, "safe_path", False):
 _AT_START = frozenset(sys.modules)
 
 import _signal
-import _socket
+import _socket as socket  # the module itself takes as long to import as all of pickle
 import _thread
 import array
 import errno
@@ -46,7 +46,6 @@ import re
 import resource
 import select
 import signal
-import socket
 import struct
 import time
 import traceback
@@ -87,7 +86,7 @@ RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
 
 SEEDED = ("random", "numpy.random")
 
-_THIS_FILE = __file__
+_THIS_FILE = sys._getframe().f_code.co_filename  # not __file__, which may be of the compiled program
 _seeds = True
 _cloudpickle = None  # see load_cloudpickle
 _import_paths = []
@@ -468,7 +467,7 @@ class Channel:
 
     def __init__(self, fd):
         self.fd = fd
-        self.socket = _socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fd)
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fd)
         self.identity = identity(fd)
 
     def receive(self):

@@ -136,3 +136,37 @@ def test_what_steps_hold_does_not_pile_up_while_there_is_no_pause(supervisor, im
         list(callers.map(lambda _: supervisor.run(imports, "ahead.where").unwrap(), range(300)))
     # A step holds five; eight processes may be kept ready, and two be on the way.
     assert len(os.listdir("/proc/self/fd")) < 150
+
+
+def compiled(cache):
+    return sorted(Path(cache.root, "child").rglob("*.pyc"))
+
+
+def test_the_child_program_is_compiled_once_for_each_python(cache, deploy, pythons):
+    children = [python for python in pythons if int(python.split(".")[1]) >= 9]
+    with Supervisor(cache) as supervisor:
+        for python in children:
+            version = deploy("imports", python=python, root=python).hash
+            assert supervisor.run(version, "ahead.where").status == "completed"
+    assert sorted(path.stem for path in compiled(cache)) == sorted(children)
+
+
+@pytest.mark.parametrize("damage", [b"", b"\0" * 64, b"half"])
+def test_a_damaged_compiled_program_is_replaced(cache, imports, damage):
+    with Supervisor(cache) as supervisor:
+        supervisor.warm(imports)
+    (path,) = compiled(cache)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:100] if damage == b"half" else damage)
+    for _ in range(2):
+        with Supervisor(cache) as supervisor:
+            assert supervisor.run(imports, "ahead.where").status == "completed"
+    assert path.read_bytes()[16:] == whole[16:]  # the first 16 have the time of its making
+
+
+def test_a_cache_that_takes_no_compiled_program_runs_without(cache, imports):
+    with cache.lease(imports):
+        pass
+    Path(cache.root, "child").write_text("in the way")
+    with Supervisor(cache) as supervisor:
+        assert supervisor.run(imports, "ahead.where").status == "completed"
