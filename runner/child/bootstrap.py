@@ -86,6 +86,10 @@ RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
 
 SEEDED = ("random", "numpy.random")
 
+# Made once: json.dumps makes an encoder each time when it is told anything but its defaults.
+_encode_header = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
+_encode_view = json.JSONEncoder(allow_nan=False, ensure_ascii=False).encode
+
 _THIS_FILE = sys._getframe().f_code.co_filename  # not __file__, which may be of the compiled program
 _seeds = True
 _cloudpickle = None  # see load_cloudpickle
@@ -102,7 +106,7 @@ PYTHON = "%d.%d.%d" % sys.version_info[:3]
 def encode(header, parts=()):
     """A frame with its length in front. See runner/wire.py."""
     sizes = [len(part) for part in parts]
-    text = json.dumps(dict(header, parts=sizes), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    text = _encode_header(dict(header, parts=sizes))
     return frame_of(text.encode(errors="backslashreplace"), parts)  # half a surrogate pair, as JSON escapes it
 
 
@@ -264,13 +268,11 @@ class Zygote:
             _, status, usage = os.wait4(pid, 0)
             exit_fd = self.exit_fds.pop(pid)
             self.end_orphans(pid)
-            report = {
-                "status": status,
-                "cpu_seconds": usage.ru_utime + usage.ru_stime,
-                "max_rss_bytes": usage.ru_maxrss * RSS_UNIT,
-            }
+            # By hand, as the first words of a step: json.dumps touches 20 pages, each of which is copied after a fork.
+            report = b'{"status":%d,"cpu_seconds":%f,"max_rss_bytes":%d}'
             try:
-                write_all(exit_fd, json.dumps(report).encode())
+                cost = usage.ru_utime + usage.ru_stime, usage.ru_maxrss * RSS_UNIT
+                write_all(exit_fd, report % (status, *cost))
             except OSError:
                 pass  # the supervisor no longer wants to know
             os.close(exit_fd)
@@ -673,7 +675,7 @@ def find_function(name):
     if not module_name or not attributes:
         raise FunctionNotFound("%r names no function: write package.module.function" % name)
     try:
-        target = importlib.import_module(module_name)
+        target = imported(module_name) or importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name is None or not (module_name + ".").startswith(error.name + "."):
             raise  # the module is there, and something that it imports is missing
@@ -694,6 +696,13 @@ def find_function(name):
     if not callable(target):
         raise FunctionNotFound("%s is a %s, not a function" % (name, type(target).__name__))
     return target
+
+
+def imported(name):
+    """The module if it is there whole: asking the import system costs more than the rest of finding a function."""
+    module = sys.modules.get(name)
+    spec = getattr(module, "__spec__", None)
+    return None if spec is None or getattr(spec, "_initializing", False) else module
 
 
 def is_instance_method(owner, attribute):
@@ -988,7 +997,7 @@ def pack(header, value):
             % (*culprit(value, "result"), type(error).__name__, safe_text(error))
         ) from error
     try:
-        view = json.dumps(value, allow_nan=False, ensure_ascii=False).encode() if is_plain(value) else None
+        view = _encode_view(value).encode() if is_plain(value) else None
     except (ValueError, RecursionError):
         view = None  # not finite, cyclic, or too deep
     if view is not None and len(view) <= MAX_VIEW_BYTES:
