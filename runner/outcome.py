@@ -84,6 +84,7 @@ class StepOutcome:
     stdout: str = ""
     stderr: str = ""
     usage: Usage = field(default_factory=Usage)
+    comparison: dict[str, Any] | None = None  # with the recorded result, in a replay
     exit_signal: int | None = None
     exit_code: int | None = None
 

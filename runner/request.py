@@ -34,6 +34,14 @@ class StepContext:
 
 
 @dataclass(frozen=True)
+class Expected:
+    """The recorded result of a step that is replayed, and how far floats may be from it."""
+
+    payload: Payload
+    tolerance: float = 0.0
+
+
+@dataclass(frozen=True)
 class StepRequest:
     """One call of one function. `frame` is complete but for the length in front; `memories` go with it.
 
@@ -71,11 +79,13 @@ def with_templates(
     results: Mapping[str, Payload],
     context: StepContext,
     siblings: Iterable[str] = (),
+    expected: Expected | None = None,
 ) -> StepRequest:
     """A request whose arguments are JSON with `{{templates}}`, rendered in the child where the types exist.
 
     `scope` maps names to JSON values (`inputs`, `workflow`, the workflow's variables); `results` maps each
     `result_key` that the arguments refer to, to its recorded payload. `siblings`: the workflow's other functions.
+    `expected`: what to compare the result with, in the child.
     """
     template = {
         "args": list(args),
@@ -84,7 +94,7 @@ def with_templates(
         "results": {name: index for index, name in enumerate(results)},
     }
     text = json.dumps(template, ensure_ascii=False).encode()
-    return _request(function, "template", Body.of([text]), list(results.items()), context, siblings)
+    return _request(function, "template", Body.of([text]), list(results.items()), context, siblings, expected)
 
 
 def _request(
@@ -94,6 +104,7 @@ def _request(
     payloads: Sequence[tuple[str, Payload]],
     context: StepContext,
     siblings: Iterable[str] = (),
+    expected: Expected | None = None,
 ) -> StepRequest:
     parts: list[bytes | memoryview] = []
     memories: list[Memory] = []
@@ -108,6 +119,9 @@ def _request(
         ],
         "memories": [memory.size for memory in memories],
     }
+    if expected is not None:
+        header["expected"] = {"tolerance": expected.tolerance, **expected.payload.body.pack(parts, memories)}
+        header["memories"] = [memory.size for memory in memories]
     try:
         frame = wire.encode(header, parts)
     except UnicodeEncodeError:

@@ -17,11 +17,11 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from envs import EnvCache
 from runner import sandbox as sandboxes
-from runner.body import Memory
+from runner.body import Memory, item_at
 from runner.calls import Answer, outside_of_runs
 from runner.conversation import Conversation
 from runner.errors import ProtocolError, SupervisorClosed, UsageError, ZygoteGone
@@ -31,7 +31,7 @@ from runner.request import StepContext, StepRequest, module_of, with_values
 from runner.slots import FairSlots, Lanes
 from runner.step_process import Ending
 from runner.streams import LineStream
-from runner.versions import Versions
+from runner.versions import Options, Versions
 from runner.wire import Message
 
 logger = logging.getLogger("hwe.supervisor")
@@ -50,14 +50,24 @@ class Supervisor:
     """Runs steps, each in a fresh process of the code version asked for. Thread-safe; close it, or use `with`.
 
     `sandbox` is "none", "process" (default) or "locked-down"; `guarantees` tells what that enforces here.
-    `slots` bounds the steps that run at the same time.
+    `slots` bounds the steps that run at the same time. `network=False` cuts them off from it, or they do not run.
+    `comparing`: requests may carry the recorded result. `variables` join the environment of every step.
     """
 
-    def __init__(self, cache: EnvCache, sandbox: str = "process", *, slots: int = DEFAULT_SLOTS) -> None:
+    def __init__(
+        self,
+        cache: EnvCache,
+        sandbox: str = "process",
+        *,
+        slots: int = DEFAULT_SLOTS,
+        network: bool = True,
+        comparing: bool = False,
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
         if slots < 1:
             raise UsageError(f"a supervisor needs at least 1 slot, not {slots}")
         self.sandbox = sandboxes.checked_level(sandbox)
-        self._versions = Versions(cache)
+        self._versions = Versions(cache, Options(network, comparing, variables or {}))
         self._slots = FairSlots(slots)
         self._lanes = Lanes(slots)
         self._closing = threading.Event()
@@ -260,6 +270,7 @@ def _outcome(
         error=error,
         stdout=ending.stdout,
         stderr=ending.stderr,
+        comparison=_comparison_in(message),
         usage=Usage(ending.wall_seconds, ending.cpu_seconds, ending.max_rss_bytes),
         exit_signal=exit_signal,
         exit_code=exit_code,
@@ -276,6 +287,17 @@ def _read_outcome(message: Message, memories: Sequence[Memory]) -> tuple[Status,
         except (ValueError, RecursionError):
             raise ProtocolError("a step's error is not JSON") from None
     raise ProtocolError(f"a step reported the status {status!r}")
+
+
+def _comparison_in(message: Message | None) -> dict[str, Any] | None:
+    """How the result compares with the recorded one, in the child's words. Lenient: it only informs."""
+    if message is None or "comparison" not in message.header:
+        return None
+    try:
+        told = json.loads(bytes(item_at(message.parts, message.header["comparison"])))
+    except (ProtocolError, ValueError, RecursionError):
+        return None
+    return told if isinstance(told, dict) else None
 
 
 def _how_it_exited(wait_status: int | None) -> tuple[int | None, int | None]:

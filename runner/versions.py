@@ -8,7 +8,8 @@ import queue
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -30,15 +31,27 @@ MAX_ZYGOTES = 32
 TICK_SECONDS = 1.0
 
 
+@dataclass(frozen=True)
+class Options:
+    """What all zygotes of one supervisor are started with. `variables` join the environment of every step."""
+
+    network: bool = True
+    comparing: bool = False
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+
 class Version:
     """A code version in use: its leased environment and its zygote, started on first use and again if it died."""
 
-    def __init__(self, code_version_hash: str, cache: EnvCache, files: ChildFiles, programs: ChildPrograms) -> None:
+    def __init__(
+        self, code_version_hash: str, cache: EnvCache, files: ChildFiles, programs: ChildPrograms, options: Options
+    ) -> None:
         self._lock = threading.Lock()  # one builder of this version; other versions are not held up
         self._hash = code_version_hash
         self._cache = cache
         self._files = files
         self._programs = programs
+        self._options = options
         self._compiled = True
         self._lease: Lease | None = None
         self._environment: Environment | None = None
@@ -94,7 +107,9 @@ class Version:
         preload = tuple(module for module in dict.fromkeys((*asked_for, *self._modules)) if module not in self._unfit)
         program = self._programs.program_for(environment) if self._compiled else None
         try:
-            zygote = Zygote(_launch(environment, program, preload, seed=settings.seed), self._files)
+            zygote = Zygote(
+                _launch(environment, program, preload, seed=settings.seed, options=self._options), self._files
+            )
         except ZygoteFailed as error:
             if program is not None and self._programs.is_to_blame(error.log_tail):
                 self._programs.forget(environment)
@@ -192,8 +207,9 @@ class Version:
 class Versions:
     """All of them, and the thread that keeps processes ready and lets go of what is idle. Holds no supervisor."""
 
-    def __init__(self, cache: EnvCache) -> None:
+    def __init__(self, cache: EnvCache, options: Options) -> None:
         self._cache = cache
+        self._options = options
         self._files = ChildFiles()
         self._programs = ChildPrograms(cache)
         self._lock = threading.Lock()
@@ -208,7 +224,7 @@ class Versions:
         with self._lock:
             version = self._versions.get(code_version_hash)
             if version is None:
-                version = Version(code_version_hash, self._cache, self._files, self._programs)
+                version = Version(code_version_hash, self._cache, self._files, self._programs, self._options)
                 self._versions[code_version_hash] = version
             return version
 
@@ -275,7 +291,9 @@ class Versions:
                 versions[index].retire()
 
 
-def _launch(environment: Environment, program: Path | None, preload: tuple[str, ...], *, seed: bool) -> Launch:
+def _launch(
+    environment: Environment, program: Path | None, preload: tuple[str, ...], *, seed: bool, options: Options
+) -> Launch:
     return Launch(
         code_version_hash=environment.hash,
         python=environment.python,
@@ -283,5 +301,7 @@ def _launch(environment: Environment, program: Path | None, preload: tuple[str, 
         program=program,
         preload=preload,
         seed=seed,
-        environment=child_environment(environment.bin_directories),
+        network=options.network,
+        comparing=options.comparing,
+        environment={**options.variables, **child_environment(environment.bin_directories)},
     )

@@ -63,6 +63,8 @@ class Launch:
     program: Path | None  # the child program, compiled for that Python
     preload: tuple[str, ...]
     seed: bool
+    network: bool
+    comparing: bool  # with recorded results, for a replay
     environment: Mapping[str, str]
 
 
@@ -86,6 +88,8 @@ class ChildFiles:
         self.bootstrap = self.root / "bootstrap.py"
         self.scratch = self.root / "scratch"
         shutil.copy(BOOTSTRAP, self.bootstrap)
+        self.comparison = self.root / "comparison.py"
+        shutil.copy(BOOTSTRAP.parent / "comparison.py", self.comparison)
         found = importlib.util.find_spec("cloudpickle")  # importing it takes a third of a bare interpreter's start
         assert found is not None
         assert found.origin is not None
@@ -159,6 +163,8 @@ class Zygote:
             "support_path": str(self._files.support),
             "preload": list(launch.preload),
             "seed": launch.seed,
+            "network": launch.network,
+            "comparison": str(self._files.comparison) if launch.comparing else None,
         }
         # -s: no user site. -I would also drop PYTHONHASHSEED, which a replay needs; -P only exists from 3.11 on,
         # and the bootstrap does the same by hand. -B: an environment is never written to.

@@ -6,7 +6,8 @@ folder: it stands on the child's import path until the first line below has run.
 
 Arguments   bootstrap.py CONFIG, a JSON object: control_fd, import_paths (the project's roots, put first),
             support_path (the copy of cloudpickle, put last), preload (modules to import before forking), seed (whether
-            random numbers repeat when a step is run again).
+            random numbers repeat when a step is run again), network (false: steps have none, or the zygote does not
+            start), comparison (the path of the program that compares results with recorded ones, for a replay).
 Control fd  a stream socket. Sends {"type": "hello", protocol, python, pid, preload_errors, threaded} once ready: the
             last names the module whose import left threads behind. Then takes
             {"type": "spawn", scratch}, followed by four descriptors: the step's socket, stdout, stderr, exit pipe;
@@ -17,7 +18,8 @@ Step fd     sends {"type": "ready", pid}, takes one {"type": "run", ...}, answer
             A large value is not in the frame but in sealed memory, whose descriptor rides on the frame's first bytes.
 Exit pipe   one JSON object {status, cpu_seconds, max_rss_bytes}, written by the zygote when the step has been
             reaped and all it left behind is dead; an end of file without it means that the zygote died.
-Exit codes  of the zygote: 0 at the end of the control socket, 3 when the arguments are not understood.
+Exit codes  of the zygote: 0 at the end of the control socket, 3 when the arguments are not understood, 4 when the
+            network cannot be cut off.
 
 Frames are described in runner/wire.py. This second codec is pinned to the same golden bytes by a test.
 """
@@ -78,6 +80,7 @@ MAX_VIEW_BYTES = 256 * 1024**2
 
 # The exit code of a step that closed the descriptor that its outcome should have gone through.
 EXIT_CHANNEL_LOST = 74  # EX_IOERR
+EXIT_NETWORK = 4  # of the zygote
 
 # A process that is asked for its step this soon is one of many: what it could do ahead would hold up the others.
 REHEARSE_AFTER_MS = 3
@@ -92,6 +95,7 @@ _encode_view = json.JSONEncoder(allow_nan=False, ensure_ascii=False).encode
 
 _THIS_FILE = sys._getframe().f_code.co_filename  # not __file__, which may be of the compiled program
 _seeds = True
+_comparison = None  # see load_comparison
 _cloudpickle = None  # see load_cloudpickle
 _import_paths = []
 _files_opened_ahead = []  # by preloaded modules
@@ -640,11 +644,63 @@ def perform(header, parts, memories, channel=None):
         result = function(*args, **kwargs)
         if hasattr(result, "__await__"):
             result = import_past_project("asyncio").run(finish(result))
-        return pack({"type": "outcome", "status": "completed"}, result)
+        outcome = pack({"type": "outcome", "status": "completed"}, result)
+        if "expected" in header:
+            compare(outcome, result, header["expected"], parts, memories)
+        return outcome
     except BaseException as error:  # SystemExit and KeyboardInterrupt of a step end the step, nothing else
         outcome = Outgoing({"type": "outcome", "status": "failed"})
         outcome.parts.append(json.dumps(describe(error)).encode())
         return outcome
+
+
+def compare(outcome, result, expected, parts, memories):
+    """Add to an outcome how it compares with the recorded one."""
+    old, old_buffers = segments_of(expected, parts, memories)
+    new, new_buffers = segments_of(outcome.header["body"], outcome.parts, outcome.memories)
+    found = []
+    same_bytes = old.read() == new.read() and old_buffers == new_buffers
+    if not same_bytes:
+        old.seek(0)
+        try:
+            recorded = Unpickler(old, old_buffers).load()
+        except BaseException as error:
+            how = "the recorded value does not load: %s: %s" % (type(error).__name__, safe_text(error))
+            found = [{"path": "result", "recorded": "", "replayed": "", "how": how}]
+        else:
+            found = _comparison["differences"](recorded, result, expected["tolerance"])
+    text = json.dumps({"same_bytes": same_bytes, "differences": found})
+    outcome.header["comparison"] = outcome.add(text.encode())
+
+
+def load_comparison(path):
+    """The functions of comparison.py, ahead of any module of the project."""
+    names = {"__name__": "comparison"}
+    with open(path, encoding="utf-8") as file:
+        exec(compile(file.read(), path, "exec"), names)
+    return names
+
+
+def cut_network():
+    """Leave the network for an empty one of our own, which needs no privilege where user namespaces are allowed."""
+    import ctypes
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    user, group = os.getuid(), os.getgid()
+    if libc.unshare(0x40000000) == 0:  # CLONE_NEWNET
+        return
+    if libc.unshare(0x50000000) != 0:  # CLONE_NEWUSER | CLONE_NEWNET
+        sys.stderr.write(
+            "the network cannot be cut off here (%s): allow it with --allow-network\n" % os.strerror(ctypes.get_errno())
+        )
+        sys.exit(EXIT_NETWORK)
+    for name, text in (
+        ("setgroups", "deny"),
+        ("uid_map", "%d %d 1" % (user, user)),
+        ("gid_map", "%d %d 1" % (group, group)),
+    ):
+        with open("/proc/self/%s" % name, "w") as file:
+            file.write(text)
 
 
 async def finish(awaitable):
@@ -1224,7 +1280,7 @@ def count_threads():
 
 
 def main():
-    global _prctl, _import_paths, _seeds
+    global _prctl, _import_paths, _seeds, _comparison
     try:
         config = json.loads(sys.argv[1])
         control_fd, import_paths = config["control_fd"], config["import_paths"]
@@ -1236,6 +1292,10 @@ def main():
     del globals()["__file__"]
     _import_paths = import_paths
     _seeds = config["seed"]
+    if not config["network"]:
+        cut_network()
+    if config["comparison"]:
+        _comparison = load_comparison(config["comparison"])
     _prctl = load_prctl()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if _prctl is not None:

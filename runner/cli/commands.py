@@ -11,6 +11,8 @@ import typer
 from envs import capture
 from runner.cli import ANSWER_IS_NO, driving, render, set_up_logging
 from runner.cli.installation import opened, submit
+from runner.cli.render import JsonOption
+from runner.cli.replaying import replay_command
 from runner.errors import UsageError
 from runner.settings import load_settings
 from runner.supervisor import DEFAULT_SLOTS
@@ -53,7 +55,6 @@ ProjectOption = Annotated[
     Path,
     typer.Option("--project", help="Directory of the code. Default: the current directory.", show_default=False),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 InputOption = Annotated[
     str | None,
     typer.Option("--input", metavar="JSON|@FILE", help="Input of the run, {{inputs}} in the workflow."),
@@ -236,3 +237,6 @@ def _root(
 ) -> None:
     if not HERE.absolute().is_dir():
         raise UsageError("the current directory no longer exists: change to another one")
+
+
+app.command("replay")(replay_command)

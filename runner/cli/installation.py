@@ -29,6 +29,10 @@ logger = logging.getLogger("hwe.project")
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
+# Of a hash, on the command line.
+MIN_PREFIX = 8
+
+
 class Installation:
     """The parts behind a command, opened when first used and closed together."""
 
@@ -59,6 +63,16 @@ class Installation:
     @property
     def values(self) -> Values:
         return Values(self.settings.values)
+
+    def full_hash(self, prefix: str) -> str:
+        """The one stored code version whose hash begins so. Raises `UsageError`."""
+        found = sorted(known for known in self.store.list() if known.startswith(prefix))
+        if len(prefix) < MIN_PREFIX or len(found) != 1:
+            reason = "several stored versions begin so" if len(found) > 1 else "no stored version begins so"
+            if len(prefix) < MIN_PREFIX:
+                reason = f"give {MIN_PREFIX} digits or more"
+            raise UsageError(f"{prefix!r} names no code version: {reason}, nor is it a directory")
+        return found[0]
 
     def run_with_steps(self, run_id: str) -> tuple[RunRecord, list[StepRecord]]:
         """A run as a person wants to see it, with the large values that rest outside of the ledger."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import sys
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -25,6 +26,9 @@ _COLORS = {
     "running": "cyan",
     "waiting": "blue",
 }
+
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 
 
 def print_json(document: Any) -> None:

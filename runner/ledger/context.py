@@ -23,10 +23,12 @@ class RunContexts:
         self._read = read
         self._fenced = fenced
 
-    def variables(self, run_id: str) -> dict[str, Any]:
-        """What the steps of the run have set, the last value of each."""
+    def variables(self, run_id: str, *, before: datetime | None = None) -> dict[str, Any]:
+        """What the steps of the run have set, the last value of each; `before`: as it was then."""
         columns = workflow_variables.c
         query = sa.select(columns.name, columns.value).where(columns.run_id == run_id).order_by(columns.number)
+        if before is not None:
+            query = query.where(columns.set_at < before)
         with self._read() as connection:
             return {name: json.loads(value) for name, value in connection.execute(query)}
 

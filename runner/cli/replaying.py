@@ -1,0 +1,153 @@
+"""`hwe replay`: the recorded steps of a run once more, each with what it was given then."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from envs import capture
+from runner.cli import ANSWER_IS_NO, COULD_NOT, render, set_up_logging
+from runner.cli.installation import Installation, opened
+from runner.errors import UsageError
+from runner.ledger import RunRecord
+from runner.replay import LedgerHistory, Replay, Replayed
+from runner.settings import load_settings
+from runner.supervisor import Supervisor
+
+HERE = Path()
+_STYLES = {"same": "green", "different": "red", "could not": "red", "not replayed": "dim"}
+_SHOWN_DIFFERENCES = 10
+
+
+def replay_command(
+    run_id: Annotated[str, typer.Argument(metavar="RUN")],
+    *,
+    step: Annotated[str | None, typer.Option("--step", metavar="KEY", help="Only the attempts of this step.")] = None,
+    first: Annotated[str | None, typer.Option("--from", metavar="KEY", help="This step and those after it.")] = None,
+    live: Annotated[
+        bool, typer.Option("--live", help="Steps get each other's new results instead of the recorded ones.")
+    ] = False,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            "--against",
+            metavar="HASH|PROJECT",
+            help="Run all steps on this code version, or on the code of this project, instead of the recorded ones.",
+        ),
+    ] = None,
+    tolerance: Annotated[
+        float, typer.Option("--tolerance", min=0.0, help="How far floats may be from the recorded ones, relative.")
+    ] = 0.0,
+    allow_network: Annotated[
+        bool, typer.Option("--allow-network", help="Steps may reach the network, and repeat what they did there.")
+    ] = False,
+    env: Annotated[
+        list[str] | None, typer.Option("--env", metavar="NAME", help="Pass this environment variable on; repeatable.")
+    ] = None,
+    as_json: render.JsonOption = False,
+) -> None:
+    """Run the recorded steps of RUN again, on the code they ran on, and tell where they come out otherwise.
+
+    Each step gets its recorded input, seed and attempt, in a fresh process without a network. What ctx.step recorded is
+    not done again, and nothing is written to the ledger. Exit codes: 0 the same, 1 something differs, 3 could not tell.
+    """
+    set_up_logging(verbose=False)
+    variables = _variables(env or [])
+    with opened(load_settings(HERE)) as installation:
+        run = installation.ledger.run(run_id)
+        version = None if against is None else _version(installation, against)
+        history = LedgerHistory(installation.ledger, installation.values, run.run_id)
+        cache = installation.cache(lambda *_: None)
+        with Supervisor(
+            cache,
+            installation.settings.sandbox,
+            slots=1,
+            network=allow_network,
+            comparing=True,
+            variables=variables,
+        ) as supervisor:
+            replay = Replay(history, supervisor, version, live, tolerance)
+            replayed = []
+            for one in replay.steps(only=step, first=first):
+                replayed.append(one)
+                if not as_json:
+                    _print_step(one)
+    verdict = _verdict(replayed)
+    if as_json:
+        render.print_json(_document(run, replayed, verdict, version))
+    else:
+        _print_verdict(run, replayed, verdict, version)
+    if verdict != "same":
+        raise typer.Exit(ANSWER_IS_NO if verdict == "different" else COULD_NOT)
+
+
+def _variables(names: list[str]) -> dict[str, str]:
+    for name in names:
+        if name not in os.environ:
+            raise UsageError(f"--env {name}: there is no such variable here; set it, or leave it out")
+    return {name: os.environ[name] for name in names}
+
+
+def _version(installation: Installation, against: str) -> str:
+    """The hash that `--against` means; a project's code is stored first."""
+    if Path(against).is_dir():
+        version = capture(Path(against))
+        installation.store.put(version)
+        return version.hash
+    return installation.full_hash(against)
+
+
+def _verdict(replayed: list[Replayed]) -> str:
+    verdicts = {one.verdict for one in replayed}
+    if "different" in verdicts:
+        return "different"
+    return "same" if verdicts <= {"same", "not replayed"} and "same" in verdicts else "could not"
+
+
+def _document(run: RunRecord, replayed: list[Replayed], verdict: str, against: str | None) -> dict[str, Any]:
+    return {
+        "run_id": run.run_id,
+        "workflow_name": run.workflow_name,
+        "status": run.status,
+        "code_version_hash": run.code_version_hash,
+        "against": against,
+        "verdict": verdict,
+        "steps": [{**asdict(one), "differences": list(one.differences)} for one in replayed],
+    }
+
+
+def _console() -> Console:
+    return Console(file=sys.stdout, width=None if sys.stdout.isatty() else 200, highlight=False)
+
+
+def _print_step(one: Replayed) -> None:
+    console = _console()
+    style = _STYLES[one.verdict]
+    attempt = f" (attempt {one.attempt})" if one.attempt > 1 else ""
+    detail = f": {one.detail}" if one.detail else ""
+    console.print(f"[{style}]{one.verdict:12}[/] {escape(one.step_key)}{attempt}{escape(detail)}", soft_wrap=True)
+    if not one.differences:
+        return
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for column in ("", "where", "recorded", "replayed", ""):
+        table.add_column(column, overflow="fold")
+    for found in one.differences[:_SHOWN_DIFFERENCES]:
+        table.add_row(" " * 12, *(escape(str(found.get(name, ""))) for name in ("path", "recorded", "replayed", "how")))
+    console.print(table)
+    if len(one.differences) > _SHOWN_DIFFERENCES:
+        console.print(f"{'':13}and {len(one.differences) - _SHOWN_DIFFERENCES} more; --json has them", style="dim")
+
+
+def _print_verdict(run: RunRecord, replayed: list[Replayed], verdict: str, against: str | None) -> None:
+    counts = {name: sum(one.verdict == name for one in replayed) for name in _STYLES}
+    told = ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "no step is recorded"
+    where = f"on {against[:12]}" if against else "on the code of each"
+    _console().print(f"run {run.run_id} ({run.status}), {where}: [bold]{verdict}[/] ({told})", soft_wrap=True)

@@ -1,0 +1,127 @@
+"""`hwe replay`: recorded steps once more, through the command line."""
+
+import json
+import shutil
+import socket
+
+import pytest
+
+
+@pytest.fixture
+def recorded(site):
+    """A run with retries, variables, parts that are done once, and large and opaque values."""
+    site.deploy("context")
+    (site.root / "open").touch()
+    run_input = json.dumps({"mark": str(site.root / "mark"), "gate": str(site.root / "open")})
+    done = site.hwe("run", "workflow.yaml", "--run-id", "run-1", "--policy", "artifact", "--input", run_input)
+    assert done.returncode == 0, done.stderr
+    return site
+
+
+def replay(site, *arguments):
+    done = site.hwe("replay", "run-1", "--json", *arguments)
+    document = json.loads(done.stdout)
+    return done.returncode, document, {(step["step_key"], step["attempt"]): step for step in document["steps"]}
+
+
+def edit(site, old, new):
+    path = site.project / "parts.py"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def test_every_attempt_comes_out_the_same_and_nothing_is_written(recorded):
+    before = recorded.show("run-1"), (recorded.root / "mark").read_text()
+    for more in ((), ("--live",)):
+        code, document, steps = replay(recorded, *more)
+        assert (code, document["verdict"]) == (0, "same")
+        assert {step["verdict"] for step in steps.values()} == {"same"}
+        assert [attempt for key, attempt in steps if key == "flaky"] == [1, 2, 3]
+        assert steps["flaky", 1]["replayed_error"]["type"] == "ConnectionError"
+    assert (recorded.show("run-1"), (recorded.root / "mark").read_text()) == before
+
+
+def test_it_replays_after_the_project_is_gone(recorded):
+    shutil.rmtree(recorded.project)
+    recorded.project.mkdir()
+    assert replay(recorded)[0] == 0
+
+
+def test_steps_can_be_chosen(recorded):
+    assert list(replay(recorded, "--step", "flaky")[2]) == [("flaky", 1), ("flaky", 2), ("flaky", 3)]
+    assert list(replay(recorded, "--from", "lengths")[2]) == [("lengths", 1), ("length", 1)]
+    done = recorded.hwe("replay", "run-1", "--step", "nosuch")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "has no step 'nosuch'; recorded are charge, flaky" in done.stderr
+
+
+def test_against_another_version_it_says_what_differs_and_where(recorded):
+    edit(recorded, "return [first.amount, second.amount]", "return [first.amount, second.amount + 0.5]")
+    edit(recorded, 'return {"blob": bytearray(size)}', 'return {"blob": bytearray(size), "more": 1}')
+    edit(recorded, 'raise ConnectionError("try again")', 'raise TimeoutError("try again")')
+    code, document, steps = replay(recorded, "--against", ".")
+    assert (code, document["verdict"]) == (1, "different")
+    assert {key for (key, _), step in steps.items() if step["verdict"] == "different"} == {"charge", "blob", "flaky"}
+    charged = {"path": "result[1]", "recorded": "2", "replayed": "2.5", "how": "a builtins.int became a builtins.float"}
+    assert steps["charge", 1]["differences"] == [charged]
+    assert steps["blob", 1]["differences"][0]["path"] == "result['more']"
+    assert "ConnectionError: try again then, now TimeoutError: try again" in steps["flaky", 1]["detail"]
+    assert steps["flaky", 3]["verdict"] == "same"
+    told = recorded.hwe("replay", "run-1", "--against", ".", "--step", "charge")
+    assert told.returncode == 1
+    assert "different" in told.stdout
+    assert "result[1]" in told.stdout
+
+
+def test_a_step_that_is_gone_in_the_other_version_is_said(recorded):
+    edit(recorded, "def length(value):", "def size(value):")
+    code, _, steps = replay(recorded, "--against", ".", "--step", "length")
+    assert code == 1
+    assert "FunctionNotFound: parts has no 'length'" in steps["length", 1]["detail"]
+
+
+def test_steps_have_no_network_and_no_secrets_unless_asked_for(site):
+    site.deploy("context")
+    (site.project / "parts.py").write_text(
+        "import os, socket\n"
+        "def reach(port):\n"
+        "    try:\n"
+        "        socket.create_connection(('127.0.0.1', port), timeout=5).close()\n"
+        "        return 'reached'\n"
+        "    except OSError as error:\n"
+        "        return type(error).__name__\n"
+        "def secret():\n"
+        "    return os.environ.get('SECRET_OF_MINE')\n"
+    )
+    task = {"operator_type": "task", "function": "tools.python.run"}
+    tasks = {
+        "reach": {**task, "args": ["parts.reach", "{{inputs.port}}"]},
+        "secret": {**task, "args": ["parts.secret"]},
+    }
+    (site.project / "workflow.yaml").write_text(json.dumps({"name": "reach", "tasks": tasks}))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        done = site.hwe("run", "workflow.yaml", "--run-id", "run-1", "--input", json.dumps({"port": port}))
+        assert done.returncode == 0, done.stderr
+        code, _, steps = replay(site)
+        assert code == 1
+        assert steps["reach", 1]["differences"][0]["recorded"] == "'reached'"
+        assert steps["secret", 1]["verdict"] == "same"
+        code, _, steps = replay(site, "--allow-network")
+        assert code == 0
+        site.environment["SECRET_OF_MINE"] = "s"
+        assert replay(site, "--allow-network")[0] == 0
+        code, _, steps = replay(site, "--allow-network", "--env", "SECRET_OF_MINE")
+        assert steps["secret", 1]["differences"][0]["replayed"] == "'s'"
+    missing = site.hwe("replay", "run-1", "--env", "NO_SUCH_VARIABLE")
+    assert missing.returncode == 2
+
+
+def test_what_cannot_be_replayed_is_said(recorded):
+    artifacts = recorded.home / "artifacts"
+    artifacts.rename(recorded.root / "aside")
+    shutil.rmtree(recorded.home / "cache")
+    code, document, steps = replay(recorded, "--step", "charge")
+    assert (code, document["verdict"]) == (3, "could not")
+    assert steps["charge", 1]["verdict"] == "could not"
