@@ -11,6 +11,7 @@ import typer
 from envs import capture
 from runner.cli import ANSWER_IS_NO, driving, render, set_up_logging
 from runner.cli.installation import opened, submit
+from runner.cli.migrate import migrate_command
 from runner.errors import UsageError
 from runner.settings import load_settings
 from runner.supervisor import DEFAULT_SLOTS
@@ -217,6 +218,9 @@ def cancel_command(run_id: Annotated[str, typer.Argument(metavar="RUN")], *, as_
         render.print_json(render.run_head(run))
     else:
         print(f"{run.run_id} is {run.status}")
+
+
+app.command("migrate")(migrate_command)
 
 
 def _version(value: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -13,11 +14,12 @@ from types import FrameType
 
 from envs import capture
 from runner.advance import Advancer
+from runner.cli import COULD_NOT, complain
 from runner.cli.installation import Installation, submit
 from runner.cli.progress import Reporter, reporter
 from runner.errors import UsageError
-from runner.ledger import Fenced, RunRecord
-from runner.presence import Presence
+from runner.ledger import Fenced, LedgerUnavailable, RunRecord
+from runner.presence import Attendance
 from runner.sandbox import checked_level
 from runner.supervisor import DEFAULT_SLOTS, Supervisor
 
@@ -39,6 +41,7 @@ def work(installation: Installation, project: Path, *, slots: int, drain: bool, 
     local = capture(project)
     installation.keep(local)
     presence = installation.presence()
+    problem: LedgerUnavailable | None = None
     with reporter() as report, _advancing(installation, local.hash, presence, report, slots) as advancer:
         engine = EmbeddedEngine(
             installation.settings.database,
@@ -64,9 +67,15 @@ def work(installation: Installation, project: Path, *, slots: int, drain: bool, 
                     f"default policy {policy}, {slots} slots"
                 )
                 engine.serve(nothing_left)
+            except LedgerUnavailable as error:
+                problem = error
+                grace_seconds = 0.0  # others may be taking this worker's runs over already
             finally:
                 advancer.stop()
                 engine.close(grace_seconds=grace_seconds, abandon=advancer.abandon)
+    if problem:
+        complain(str(problem))
+        os._exit(COULD_NOT)  # an orderly exit would wait for DBOS's threads, which wait for the database for ever
 
 
 def run_in_foreground(
@@ -126,7 +135,7 @@ def _sleep_until(moment: datetime, stopped: threading.Event, wanted: Callable[[]
 
 @contextlib.contextmanager
 def _advancing(
-    installation: Installation, local_hash: str, presence: Presence, report: Reporter, slots: int
+    installation: Installation, local_hash: str, presence: Attendance, report: Reporter, slots: int
 ) -> Iterator[Advancer]:
     with Supervisor(installation.cache(report.building), installation.settings.sandbox, slots=slots) as supervisor:
         absent = [guarantee.name for guarantee in supervisor.guarantees if guarantee.state == "absent"]

@@ -10,11 +10,13 @@ from runner.ledger.errors import (
     RunNotInState,
 )
 from runner.ledger.ledger import Ledger
+from runner.ledger.presence import DatabasePresence
 from runner.ledger.records import CodeVersionRecord, RunRecord, StepRecord
 
 __all__ = [
     "CodeVersionRecord",
     "DatabaseNotOurs",
+    "DatabasePresence",
     "Fenced",
     "Ledger",
     "LedgerError",

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 
 from runner.definition import Definition
 from runner.ledger.context import RunContexts
@@ -33,6 +34,7 @@ class Ledger:
         self._writing = engine.execution_options(hwe_write=True)
         self.location = engine.url.render_as_string(hide_password=True)
         self.contexts = RunContexts(self._read, self._fenced)
+        self.is_shared = engine.dialect.name != "sqlite"  # whether its workers may be on other machines
 
     @classmethod
     def open(cls, url: str) -> Self:
@@ -75,13 +77,9 @@ class Ledger:
     ) -> bool:
         """Make a code version known, and tell whether it was new. Its artifact must be in the store before."""
         with self._write() as connection:
-            known = sa.select(code_versions.c.code_version_hash).where(
-                code_versions.c.code_version_hash == code_version_hash
-            )
-            if connection.execute(known).first() is not None:
-                return False
-            connection.execute(
-                code_versions.insert().values(
+            added = connection.execute(
+                _insert_once(connection, code_versions)
+                .values(
                     code_version_hash=code_version_hash,
                     artifact_id=artifact_id,
                     project=project,
@@ -90,8 +88,9 @@ class Ledger:
                     manifest=manifest_json,
                     created_at=_now(),
                 )
+                .returning(code_versions.c.code_version_hash)
             )
-            return True
+            return added.first() is not None
 
     def find_code_version(self, name: str) -> CodeVersionRecord | None:
         """The code version of that hash or that artifact id, or None."""
@@ -123,13 +122,9 @@ class Ledger:
         }
         now = _now()
         with self._write() as connection:
-            there = connection.execute(_run_query(run_id)).first()
-            if there is not None:
-                if any(there._mapping[name] != value for name, value in content.items()):  # noqa: SLF001
-                    raise RunExists(run_id)
-                return
-            connection.execute(
-                workflow_runs.insert().values(
+            added = connection.execute(
+                _insert_once(connection, workflow_runs)
+                .values(
                     run_id=run_id,
                     workflow_name=definition.name,
                     workflow_version=definition.version,
@@ -143,7 +138,13 @@ class Ledger:
                     updated_at=now,
                     **content,
                 )
+                .returning(workflow_runs.c.run_id)
             )
+            if added.first() is not None:
+                return
+            there = connection.execute(_run_query(run_id)).one()
+            if any(there._mapping[name] != value for name, value in content.items()):  # noqa: SLF001
+                raise RunExists(run_id)
 
     def run(self, run_id: str) -> RunRecord:
         """The run of that id, or of the one id that begins with it. Raises `RunNotFound`."""
@@ -395,6 +396,13 @@ class Ledger:
             if not changed.rowcount:
                 raise Fenced(run_id, epoch)
             yield connection
+
+
+def _insert_once(connection: sa.Connection, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
+    """An insert that changes nothing where the key is taken, and waits for whoever is just taking it."""
+    if connection.dialect.name == "postgresql":
+        return postgresql.insert(table).on_conflict_do_nothing()
+    return sqlite.insert(table).on_conflict_do_nothing()
 
 
 def _run_query(run_id: str) -> sa.Select[Any]:

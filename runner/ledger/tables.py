@@ -115,3 +115,11 @@ workflow_substeps = sa.Table(
     sa.Column("value", sa.Text),
     sa.Column("recorded_at", Moment, nullable=False),
 )
+
+# Who drives runs. On PostgreSQL a worker is alive as long as its session holds the lock on its id; see `presence`.
+workers = sa.Table(
+    "workers",
+    metadata,
+    sa.Column("worker_id", sa.String(255), primary_key=True),
+    sa.Column("started_at", Moment, nullable=False),
+)
