@@ -11,6 +11,7 @@ Every error is an EnvsError.
 
 from envs.cache import EnvCache, Lease
 from envs.capture import CodeVersion, capture
+from envs.difference import Difference, difference
 from envs.errors import (
     AmbiguousHash,
     ArtifactCorrupt,
@@ -41,7 +42,7 @@ from envs.interpreters import Interpreter, find_interpreter, find_interpreters
 from envs.manifest import FileEntry, Lock, Manifest
 from envs.materialize import Environment
 from envs.settings import ProjectSettings, read_project_settings
-from envs.stores import ArtifactStore, DirectoryStore, Storable, StoredArtifact, open_store
+from envs.stores import ArtifactStore, DirectoryStore, Storable, StoredArtifact, open_store, read_stored_file
 
 __all__ = [
     "AmbiguousHash",
@@ -51,6 +52,7 @@ __all__ = [
     "CaseCollision",
     "CodeVersion",
     "CodeVersionNotFound",
+    "Difference",
     "DirectoryStore",
     "EnvCache",
     "Environment",
@@ -82,8 +84,10 @@ __all__ = [
     "UnsupportedFile",
     "UnusableName",
     "capture",
+    "difference",
     "find_interpreter",
     "find_interpreters",
     "open_store",
     "read_project_settings",
+    "read_stored_file",
 ]

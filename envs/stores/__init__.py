@@ -7,7 +7,7 @@ from urllib.parse import unquote, urlsplit
 
 from envs.errors import StoreNotSupported, StoreUnusable
 from envs.stores.directory import DirectoryStore
-from envs.stores.stored import Storable, StoredArtifact
+from envs.stores.stored import Storable, StoredArtifact, read_stored_file
 
 
 @runtime_checkable
@@ -63,4 +63,4 @@ def _without_secrets(address: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
-__all__ = ["ArtifactStore", "DirectoryStore", "Storable", "StoredArtifact", "open_store"]
+__all__ = ["ArtifactStore", "DirectoryStore", "Storable", "StoredArtifact", "open_store", "read_stored_file"]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import BinaryIO, Protocol, Self
 
-from envs.artifact import verify
+from envs.artifact import read_file, verify
 from envs.manifest import Manifest
 
 
@@ -50,3 +50,8 @@ class StoredArtifact:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def read_stored_file(stored: StoredArtifact, manifest: Manifest, path: str) -> bytes:
+    """One file of a stored artifact, checked against `manifest`. Raises ArtifactCorrupt, KeyError."""
+    return read_file(stored.file, manifest, path, stored.artifact_id)

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 
-from envs import capture
+from envs import EnvsError, capture
 from runner.advance import Advancer
 from runner.cli import COULD_NOT, complain
 from runner.cli.installation import Installation, submit
@@ -22,6 +22,7 @@ from runner.ledger import Fenced, LedgerUnavailable, RunRecord
 from runner.presence import Attendance
 from runner.sandbox import checked_level
 from runner.supervisor import DEFAULT_SLOTS, Supervisor
+from runner.validation import log_validation, validate
 
 logger = logging.getLogger("hwe.worker")
 
@@ -61,7 +62,9 @@ def work(installation: Installation, project: Path, *, slots: int, drain: bool, 
         with _stopping_on_signals(stop):
             try:
                 engine.start()
-                policy = installation.settings.strict_code_versioning
+                _check_versions(installation, local.hash)
+                settings = installation.settings
+                policy = f"{settings.strict_code_versioning} (from {settings.policy_source})"
                 report.say(
                     f"worker {presence.id} is ready: project {local.project}, code version {local.hash[:12]}, "
                     f"default policy {policy}, {slots} slots"
@@ -76,6 +79,17 @@ def work(installation: Installation, project: Path, *, slots: int, drain: bool, 
     if problem:
         complain(str(problem))
         os._exit(COULD_NOT)  # an orderly exit would wait for DBOS's threads, which wait for the database for ever
+
+
+def _check_versions(installation: Installation, local_hash: str) -> None:
+    """Say what this worker finds; its runs do not depend on it."""
+    cache = installation.cache(lambda _hash, _phase: None)
+    try:
+        validation = validate(installation.ledger, installation.store, local_hash, cache.is_ready)
+    except EnvsError as error:
+        logger.warning("start-up check: %s", error)
+    else:
+        log_validation(logger, validation)
 
 
 def run_in_foreground(

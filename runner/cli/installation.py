@@ -137,6 +137,7 @@ def submit(
         definition,
         code_version_hash=version.hash,
         policy=policy or installation.settings.strict_code_versioning,
+        policy_source="--policy" if policy else installation.settings.policy_source,
         input=run_input,
         project=version.project,
         driver=driver,

@@ -1,5 +1,6 @@
 """The ledger: the one truth about runs, their steps, and the code they started with."""
 
+from runner.ledger.census import VersionCensus
 from runner.ledger.errors import (
     DatabaseNotOurs,
     Fenced,
@@ -26,4 +27,5 @@ __all__ = [
     "RunNotInState",
     "RunRecord",
     "StepRecord",
+    "VersionCensus",
 ]

@@ -13,13 +13,13 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from runner.definition import Definition
+from runner.ledger.census import UNFINISHED, VersionCensus, take_census
 from runner.ledger.context import RunContexts
 from runner.ledger.database import explained, open_database
 from runner.ledger.errors import Fenced, RunExists, RunNotFound, RunNotInState
 from runner.ledger.records import CodeVersionRecord, RunRecord, StepRecord
 from runner.ledger.tables import code_versions, workflow_runs, workflow_steps
 
-UNFINISHED = ("pending", "running", "waiting")
 _MIN_PREFIX = 8
 
 
@@ -32,7 +32,8 @@ class Ledger:
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
         self._writing = engine.execution_options(hwe_write=True)
-        self.location = engine.url.render_as_string(hide_password=True)
+        address = engine.url.set(drivername=engine.url.get_backend_name(), query={})
+        self.location = address.render_as_string(hide_password=True)
         self.contexts = RunContexts(self._read, self._fenced)
         self.is_shared = engine.dialect.name != "sqlite"  # whether its workers may be on other machines
 
@@ -109,6 +110,7 @@ class Ledger:
         *,
         code_version_hash: str,
         policy: str,
+        policy_source: str | None = None,
         input: Any,  # noqa: A002 - the column's name
         project: str | None = None,
         driver: str | None = None,
@@ -130,6 +132,7 @@ class Ledger:
                     workflow_version=definition.version,
                     definition=definition.to_json(),
                     project=project,
+                    policy_source=policy_source,
                     status="pending",
                     epoch=0,
                     generation=1,
@@ -166,13 +169,37 @@ class Ledger:
                 sa.select(workflow_runs.c.status).where(workflow_runs.c.run_id == run_id)
             ).scalar()
 
-    def runs(self, *, status: str | None = None, limit: int = 100) -> list[RunRecord]:
-        """The newest runs, newest first."""
+    def runs(self, *, status: str | None = None, mixed: bool = False, limit: int = 100) -> list[RunRecord]:
+        """The newest runs, newest first. `mixed`: only those with steps that ran on other code than the run's."""
         query = workflow_runs.select().order_by(workflow_runs.c.created_at.desc(), workflow_runs.c.run_id).limit(limit)
         if status is not None:
             query = query.where(workflow_runs.c.status == status)
+        if mixed:
+            runs, steps = workflow_runs.c, workflow_steps.c
+            elsewhere = steps.code_version_hash != runs.code_version_hash
+            query = query.where(sa.exists().where(steps.run_id == runs.run_id, elsewhere))
         with self._read() as connection:
             return [RunRecord.from_row(row) for row in connection.execute(query)]
+
+    def census(self) -> list[VersionCensus]:
+        """Which code versions the unfinished runs need; the time it takes grows with the versions, not the runs."""
+        with self._read() as connection:
+            return take_census(connection)
+
+    def definition_of(self, code_version_hash: str, definition_hash: str) -> str | None:
+        """The JSON of a workflow definition that an unfinished run of that version has, or None."""
+        columns = workflow_runs.c
+        query = (
+            sa.select(columns.definition)
+            .where(
+                columns.status.in_(UNFINISHED),
+                columns.code_version_hash == code_version_hash,
+                columns.definition_hash == definition_hash,
+            )
+            .limit(1)
+        )
+        with self._read() as connection:
+            return connection.execute(query).scalar()
 
     def pending_runs(self) -> list[tuple[str, int]]:
         """(run id, generation) of the runs that wait for any worker to take them, oldest first."""
