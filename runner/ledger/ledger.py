@@ -22,6 +22,9 @@ from runner.ledger.tables import code_versions, workflow_runs, workflow_steps
 
 _MIN_PREFIX = 8
 
+# A driver whose name begins so is another engine's worker: its runs are recorded here, and driven there.
+EXTERNAL = "external:"
+
 
 class Ledger:
     """A ledger in a database. Thread-safe; several processes may use one at the same time.
@@ -114,8 +117,12 @@ class Ledger:
         input: Any,  # noqa: A002 - the column's name
         project: str | None = None,
         driver: str | None = None,
+        first_wins: bool = False,
     ) -> None:
-        """Add a pending run. The same run twice is one run; another under its id raises `RunExists`."""
+        """Add a pending run. The same run twice is one run; another under its id raises `RunExists`.
+
+        `first_wins`: or it counts for nothing, for callers that may both be the first.
+        """
         content = {
             "definition_hash": definition.hash,
             "code_version_hash": code_version_hash,
@@ -143,7 +150,7 @@ class Ledger:
                 )
                 .returning(workflow_runs.c.run_id)
             )
-            if added.first() is not None:
+            if added.first() is not None or first_wins:
                 return
             there = connection.execute(_run_query(run_id)).one()
             if any(there._mapping[name] != value for name, value in content.items()):  # noqa: SLF001
@@ -215,7 +222,7 @@ class Ledger:
     def unfinished_runs(self, drivers: Collection[str] | None = None) -> list[RunRecord]:
         """The runs that have not ended, oldest first: all, or those of some drivers."""
         columns = workflow_runs.c
-        query = workflow_runs.select().where(columns.status.in_(UNFINISHED)).order_by(columns.created_at)
+        query = workflow_runs.select().where(columns.status.in_(UNFINISHED), _ours()).order_by(columns.created_at)
         if drivers is not None:
             query = query.where(columns.driver.in_(drivers))
         with self._read() as connection:
@@ -224,7 +231,11 @@ class Ledger:
     def drivers(self) -> list[str]:
         """Who drives, or drove last, the runs that have not ended."""
         columns = workflow_runs.c
-        query = sa.select(columns.driver).distinct().where(columns.status.in_(UNFINISHED), columns.driver.is_not(None))
+        query = (
+            sa.select(columns.driver)
+            .distinct()
+            .where(columns.status.in_(UNFINISHED), columns.driver.is_not(None), _ours())
+        )
         with self._read() as connection:
             return [str(driver) for driver in connection.scalars(query)]
 
@@ -239,7 +250,7 @@ class Ledger:
 
     def has_unfinished_runs(self) -> bool:
         """Whether there is anything left to do."""
-        query = sa.select(workflow_runs.c.run_id).where(workflow_runs.c.status.in_(UNFINISHED)).limit(1)
+        query = sa.select(workflow_runs.c.run_id).where(workflow_runs.c.status.in_(UNFINISHED), _ours()).limit(1)
         with self._read() as connection:
             return connection.execute(query).first() is not None
 
@@ -274,7 +285,7 @@ class Ledger:
                 .values(
                     status="pending",
                     generation=workflow_runs.c.generation + 1,
-                    driver=None,
+                    driver=sa.case((_ours(), None), else_=workflow_runs.c.driver),
                     error=None,
                     finished_at=None,
                     updated_at=_now(),
@@ -430,6 +441,12 @@ def _insert_once(connection: sa.Connection, table: sa.Table) -> sqlite.Insert | 
     if connection.dialect.name == "postgresql":
         return postgresql.insert(table).on_conflict_do_nothing()
     return sqlite.insert(table).on_conflict_do_nothing()
+
+
+def _ours() -> sa.ColumnElement[bool]:
+    """Runs that workers of ours drive."""
+    driver = workflow_runs.c.driver
+    return driver.is_(None) | driver.not_like(f"{EXTERNAL}%")
 
 
 def _run_query(run_id: str) -> sa.Select[Any]:
