@@ -42,7 +42,15 @@ from envs.interpreters import Interpreter, find_interpreter, find_interpreters
 from envs.manifest import FileEntry, Lock, Manifest
 from envs.materialize import Environment
 from envs.settings import ProjectSettings, read_project_settings
-from envs.stores import ArtifactStore, DirectoryStore, Storable, StoredArtifact, open_store, read_stored_file
+from envs.stores import (
+    ArtifactStore,
+    DirectoryStore,
+    Storable,
+    StoredArtifact,
+    copy_version,
+    open_store,
+    read_stored_file,
+)
 
 __all__ = [
     "AmbiguousHash",
@@ -84,6 +92,7 @@ __all__ = [
     "UnsupportedFile",
     "UnusableName",
     "capture",
+    "copy_version",
     "difference",
     "find_interpreter",
     "find_interpreters",

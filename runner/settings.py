@@ -52,6 +52,11 @@ class Settings(BaseSettings):
         return self.artifact_store or str(self.home.absolute() / "artifacts")
 
     @property
+    def artifact_copies(self) -> Path:
+        """The directory of verified copies of what a remote artifact store holds."""
+        return self.home.absolute() / "artifact-copies"
+
+    @property
     def cache(self) -> Path:
         """The directory of materialized environments."""
         return (self.cache_dir or self.home / "cache").absolute()

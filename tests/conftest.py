@@ -65,15 +65,20 @@ def pythons():
     return sorted(minors, key=lambda version: int(version.split(".")[1]))
 
 
-def missing(what):
+@pytest.fixture(scope="session")
+def missing():
     """Skips, loudly; in CI, where nothing may be missing, fails."""
-    if os.environ.get("CI"):
-        pytest.fail(f"{what}; CI must install it")
-    pytest.skip(what)
+
+    def missing(what):
+        if os.environ.get("CI"):
+            pytest.fail(f"{what}; CI must install it")
+        pytest.skip(what)
+
+    return missing
 
 
 @pytest.fixture(scope="session")
-def postgres():
+def postgres(missing):
     """A PostgreSQL server of our own."""
     binaries = postgres_server.binaries()
     if binaries is None:

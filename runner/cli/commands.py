@@ -10,6 +10,7 @@ import typer
 
 from envs import capture
 from runner.cli import ANSWER_IS_NO, driving, render, set_up_logging
+from runner.cli.copy_artifacts import copy_command
 from runner.cli.installation import opened, submit
 from runner.cli.migrate import migrate_command
 from runner.cli.validate import validate_command
@@ -227,6 +228,7 @@ def cancel_command(run_id: Annotated[str, typer.Argument(metavar="RUN")], *, as_
 
 
 app.command("validate-code-versions")(validate_command)
+app.command("copy-artifacts")(copy_command)
 app.command("migrate")(migrate_command)
 
 

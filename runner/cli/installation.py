@@ -53,7 +53,7 @@ class Installation:
     @property
     def store(self) -> ArtifactStore:
         if self._store is None:
-            self._store = open_store(self.settings.store)
+            self._store = open_store(self.settings.store, copies=self.settings.artifact_copies)
         return self._store
 
     @property

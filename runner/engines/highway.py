@@ -79,7 +79,7 @@ class PythonTool:
         settings = settings or load_settings(Path(project))
         ledger = Ledger.open(settings.database)
         try:
-            store = open_store(settings.store)
+            store = open_store(settings.store, copies=settings.artifact_copies)
             local = capture(project)
             store.put(local)
             ledger.store_code_version(
