@@ -157,3 +157,27 @@ def test_a_worker_says_at_its_start_what_it_found(site):
     assert "since 20" in found
     assert "0 runs go on on their own code, 0 on this project's instead, 1 fail" in site.log()
     assert warnings(site, "start-up check", old[:12])
+
+
+def test_artifacts_are_copied_to_another_store_and_a_run_goes_on_from_there(site):
+    old = stop_in_the_middle(site, "artifact")
+    site.deploy("invoices/v2")
+    new = site.told("capture")
+    source, target = site.home / "artifacts", site.root / "elsewhere"
+    assert site.json("copy-artifacts", source, target, "--version", old[:10]) == {
+        "copied": [old],
+        "skipped": [],
+        "failed": [],
+    }
+    assert "1 copied" in site.told("copy-artifacts", source, f"file://{target}")
+    lose_artifact(site, old)
+    shutil.rmtree(site.home / "cache")
+    site.environment["HWE_ARTIFACT_STORE"] = str(target)
+    run = drain(site)
+    assert (run["status"], run["output"]["total"]["cents"]) == ("completed", RIGHT_CENTS)
+    for path in target.rglob("*.zip"):
+        path.chmod(0o600)
+        path.write_bytes(b"damaged")
+    done = site.hwe("copy-artifacts", target, site.root / "third", "--json")
+    assert done.returncode == 3
+    assert sorted(json.loads(done.stdout)["failed"]) == sorted([old, new])
