@@ -9,6 +9,7 @@
 Every error is an EnvsError.
 """
 
+from envs.artifact import read_file
 from envs.cache import EnvCache, Lease
 from envs.capture import CodeVersion, capture
 from envs.difference import Difference, difference
@@ -97,6 +98,7 @@ __all__ = [
     "find_interpreter",
     "find_interpreters",
     "open_store",
+    "read_file",
     "read_project_settings",
     "read_stored_file",
 ]

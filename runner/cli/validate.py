@@ -13,11 +13,20 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from envs import capture
+from envs import CodeVersion, capture
 from runner.cli import ANSWER_IS_NO, render
-from runner.cli.installation import opened
+from runner.cli.installation import Installation, opened
+from runner.divergence import relevance_of
+from runner.relevance import Relevance
 from runner.settings import load_settings
 from runner.validation import Validation, VersionReport, validate
+
+# Reading an artifact takes some ten milliseconds, and nobody reads more lines than this.
+VERSIONS_LOOKED_INTO = 20
+WORKFLOWS_LOOKED_INTO = 10
+
+# Code version → (workflow name, what the change means for it).
+Workflows = dict[str, list[tuple[str, Relevance]]]
 
 
 class FailOn(StrEnum):
@@ -44,33 +53,56 @@ def validate_command(
     told. Nothing is changed or stored.
     """
     with opened(load_settings(project)) as installation:
-        local_hash = capture(project).hash
+        local = capture(project)
         cache = installation.cache(lambda _hash, _phase: None)
         began = time.perf_counter()
-        validation = validate(installation.ledger, installation.store, local_hash, cache.is_ready)
+        validation = validate(installation.ledger, installation.store, local.hash, cache.is_ready)
         seconds = time.perf_counter() - began
         location = installation.store.location
+        workflows = _relevance(installation, validation, local)
     found = {
         FailOn.mismatch: bool(validation.mismatched),
         FailOn.missing: bool(validation.missing),
     }
     is_no = any(found[what] for what in fail_on or FailOn)
     if as_json:
-        render.print_json({**_document(validation), "ok": not is_no, "store": location, "seconds": round(seconds, 6)})
+        render.print_json(
+            {**_document(validation, workflows), "ok": not is_no, "store": location, "seconds": round(seconds, 6)}
+        )
     else:
-        _print(validation)
+        _print(validation, workflows)
     if is_no:
         raise typer.Exit(ANSWER_IS_NO)
 
 
-def _document(validation: Validation) -> dict[str, Any]:
+def _relevance(installation: Installation, validation: Validation, local: CodeVersion) -> Workflows:
+    """For the mismatched versions with the oldest runs, what the change means for each of their workflows."""
+    return {
+        version.code_version_hash: [
+            relevance_of(installation.ledger, installation.store, version.code_version_hash, local, definition)
+            for definition in sorted(version.by_definition)[:WORKFLOWS_LOOKED_INTO]
+        ]
+        for version in validation.mismatched[:VERSIONS_LOOKED_INTO]
+    }
+
+
+def _document(validation: Validation, workflows: Workflows) -> dict[str, Any]:
     return {
         "code_version_hash": validation.local_hash,
         "unfinished_runs": sum(version.runs for version in validation.versions),
         "mismatched_runs": sum(version.runs for version in validation.mismatched),
         "missing_artifacts": len(validation.missing),
         "outcomes": validation.outcomes(),
-        "versions": [_version(version, validation.local_hash) for version in validation.versions],
+        "versions": [
+            {
+                **_version(version, validation.local_hash),
+                "workflows": [
+                    {"workflow_name": name, "change": found.verdict, "reason": found.reason}
+                    for name, found in workflows.get(version.code_version_hash, [])
+                ],
+            }
+            for version in validation.versions
+        ],
     }
 
 
@@ -87,7 +119,7 @@ def _version(version: VersionReport, local_hash: str | None) -> dict[str, Any]:
     }
 
 
-def _print(validation: Validation) -> None:
+def _print(validation: Validation, workflows: Workflows) -> None:
     local = (validation.local_hash or "")[:12]
     if not validation.versions:
         print(f"no run is unfinished; this project is code version {local}")
@@ -108,6 +140,11 @@ def _print(validation: Validation) -> None:
         )
     # In a pipe a row is one line, however long.
     Console(file=sys.stdout, width=None if sys.stdout.isatty() else 10_000).print(table)
+    for code_version_hash, found in workflows.items():
+        for name, one in found:
+            print(f"\n{code_version_hash[:12]} {name}: the code that it calls is {one.verdict}: {one.reason}", end="")
+    if workflows:
+        print()
     runs = sum(version.runs for version in validation.versions)
     others = sum(version.runs for version in validation.mismatched)
     print(

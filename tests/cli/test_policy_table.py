@@ -134,11 +134,15 @@ def test_validate_code_versions_tells_what_unfinished_runs_need(site_on_each_dat
     assert (version["runs"], version["matches"], version["artifact_stored"]) == (4, False, True)
     assert version["oldest_run_at"] == site.show("disabled")["created_at"]
     assert document["outcomes"] == {"own": 1, "local": 2, "fail": 1}
+    (workflow,) = version["workflows"]
+    assert workflow["change"] == "changed"
+    assert "acme/billing/" in workflow["reason"]
     assert validated(site, "--fail-on", "missing")[0] == 0
     assert validated(site, "--fail-on", "mismatch")[0] == 1
     lose_artifact(site, old)
     assert validated(site, "--fail-on", "missing")[0] == 1
     assert validated(site)[1]["outcomes"] == {"own": 0, "local": 2, "fail": 2}
+    assert validated(site)[1]["versions"][0]["workflows"][0]["change"] == "unknown"
     table = site.hwe("validate-code-versions").stdout
     assert old[:12] in table
     assert "MISSING" in table
