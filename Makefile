@@ -2,7 +2,7 @@
 # .venv from requirements/dev.txt, every file checked against its hash. Run `make` to see what there is.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run check lint types floors test coverage bench lock clean
+.PHONY: help setup extras run check lint types floors test coverage bench lock clean
 .NOTPARALLEL:
 
 # What a user's shell may hold and the gate should not depend on.
@@ -12,6 +12,7 @@ PYTHON ?=
 BIN := .venv/bin
 LOCKED := .venv/.locked-installed
 READY := .venv/.project-installed
+EXTRAS_READY := .venv/.extras-installed
 BENCH_READY := .venv-bench/.project-installed
 
 help: ## this list
@@ -19,6 +20,8 @@ help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
 
 setup: $(READY) ## .venv with the locked tools and the project, editable; instant when nothing changed
+
+extras: $(EXTRAS_READY) ## the optional parts too, and the servers that their tests start; without them, those skip
 
 run: $(READY) ## the example: orders in flight across a deploy, each finishing on the code it started with
 	$(BIN)/python scripts/run_orders.py
@@ -66,6 +69,11 @@ $(LOCKED): requirements/dev.txt
 $(READY): $(LOCKED) pyproject.toml
 	@echo "setup: the project itself, editable"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(EXTRAS_READY): $(READY) requirements/extras.txt
+	@echo "setup: the optional parts and the servers of their tests"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/extras.txt
 	@touch $@
 
 # An environment of its own: the peers are no business of the tests.

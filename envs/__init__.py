@@ -9,8 +9,10 @@
 Every error is an EnvsError.
 """
 
+from envs.artifact import read_file
 from envs.cache import EnvCache, Lease
 from envs.capture import CodeVersion, capture
+from envs.difference import Difference, difference
 from envs.errors import (
     AmbiguousHash,
     ArtifactCorrupt,
@@ -41,7 +43,15 @@ from envs.interpreters import Interpreter, find_interpreter, find_interpreters
 from envs.manifest import FileEntry, Lock, Manifest
 from envs.materialize import Environment
 from envs.settings import ProjectSettings, read_project_settings
-from envs.stores import ArtifactStore, DirectoryStore, Storable, StoredArtifact, open_store
+from envs.stores import (
+    ArtifactStore,
+    DirectoryStore,
+    Storable,
+    StoredArtifact,
+    copy_version,
+    open_store,
+    read_stored_file,
+)
 
 __all__ = [
     "AmbiguousHash",
@@ -51,6 +61,7 @@ __all__ = [
     "CaseCollision",
     "CodeVersion",
     "CodeVersionNotFound",
+    "Difference",
     "DirectoryStore",
     "EnvCache",
     "Environment",
@@ -82,8 +93,12 @@ __all__ = [
     "UnsupportedFile",
     "UnusableName",
     "capture",
+    "copy_version",
+    "difference",
     "find_interpreter",
     "find_interpreters",
     "open_store",
+    "read_file",
     "read_project_settings",
+    "read_stored_file",
 ]

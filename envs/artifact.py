@@ -173,6 +173,20 @@ def extract(
             os.fchmod(out.fileno(), 0o555 if file.executable else 0o444)
 
 
+def read_file(fileobj: BinaryIO, manifest: Manifest, path: str, artifact_id: str = "of unknown id") -> bytes:
+    """The content of one file of an artifact, which has the digest that `manifest` gives it, whatever else is in there.
+
+    Raises ArtifactCorrupt, and KeyError when the manifest has no such file.
+    """
+    reader = _Reader(fileobj, artifact_id)
+    for entry, file in zip(reader.entries(manifest), manifest.files, strict=True):
+        if file.path == path:
+            parts: list[bytes] = []
+            reader.copy(entry, file.sha256, parts.append)
+            return b"".join(parts)
+    raise KeyError(path)
+
+
 def _make_folders(target: str, folder: str, made: set[str]) -> None:
     if folder in made:
         return

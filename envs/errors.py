@@ -222,9 +222,9 @@ class StoreUnusable(StoreError):
 class StoreNotSupported(EnvsError):
     fault = "machine"
 
-    def __init__(self, location: str, scheme: str) -> None:
+    def __init__(self, location: str, scheme: str, advice: str = "use file:///absolute/path") -> None:
         self.location, self.scheme = location, scheme
-        super().__init__(f"artifact store {location}: this build has no {scheme}:// store; use file:///absolute/path")
+        super().__init__(f"artifact store {location}: this build has no {scheme}:// store; {advice}")
 
 
 def explain_os_error(error: OSError) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 from envs import ArtifactStore, CacheUnusable, EnvsError, StoreUnusable
 from runner.definition import Definition, Task, Wait
+from runner.divergence import describe_divergence
 from runner.errors import RunnerError
 from runner.ledger import Ledger, LedgerError, LedgerUnavailable, RunRecord, StepRecord
 from runner.outcome import StepError, StepOutcome
@@ -178,12 +179,13 @@ class Advancer:
         if decision.warn and run.run_id not in self._warned:
             self._warned.add(run.run_id)
             logger.warning(
-                "run %s started on code version %s, but its step %s runs on the local %s: results may differ; "
-                "'hwe diff' tells how, policy 'artifact' prevents it",
+                "run %s started on code version %s, but its step %s runs on the local %s (%s): results may differ; "
+                "policy 'artifact' prevents it",
                 run.run_id,
                 pinned,
                 node.task_id,
                 decision.code_version_hash,
+                describe_divergence(self._ledger, self._store, pinned, decision.code_version_hash),
             )
         return decision
 

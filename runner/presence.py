@@ -12,6 +12,26 @@ import secrets
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol
+
+
+class Attendance(Protocol):
+    """What every kind of presence can tell: `Presence` on one machine, `DatabasePresence` on many."""
+
+    id: str
+
+    def is_alive(self, driver: str | None) -> bool: ...
+
+    def dead(self) -> Iterator[str]: ...
+
+    def forget(self, driver: str) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def new_driver_id() -> str:
+    """Host and pid, for people who read `hwe show`, and a random part that makes it unique."""
+    return f"{socket.gethostname().split('.')[0]}-{os.getpid()}-{secrets.token_hex(4)}"
 
 
 class Presence:
@@ -20,8 +40,7 @@ class Presence:
     def __init__(self, directory: Path) -> None:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._directory = directory
-        # The host and pid are for people who read `hwe show`; the random part makes the id unique.
-        self.id = f"{socket.gethostname().split('.')[0]}-{os.getpid()}-{secrets.token_hex(4)}"
+        self.id = new_driver_id()
         self._path = directory / f"{self.id}.lock"
         # Locked before it is seen under its name, so that no one can take it for a dead one's.
         unborn = directory / f".{self.id}"

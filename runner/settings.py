@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
 import platformdirs
-from pydantic import Field, ValidationError
+from pydantic import Field, PrivateAttr, ValidationError
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from runner.errors import UsageError
@@ -33,6 +34,13 @@ class Settings(BaseSettings):
     strict_code_versioning: Literal["disabled", "warn", "strict", "artifact"] = "warn"
     sandbox: Literal["none", "process", "locked-down"] = "process"
 
+    _policy_source: str = PrivateAttr("the default")
+
+    @property
+    def policy_source(self) -> str:
+        """Where `strict_code_versioning` was set: a variable, a file, or "the default"."""
+        return self._policy_source
+
     @property
     def database(self) -> str:
         """The ledger's SQLAlchemy URL; SQLite below `home` unless one is set."""
@@ -42,6 +50,11 @@ class Settings(BaseSettings):
     def store(self) -> str:
         """The artifact store's URL or directory."""
         return self.artifact_store or str(self.home.absolute() / "artifacts")
+
+    @property
+    def artifact_copies(self) -> Path:
+        """The directory of verified copies of what a remote artifact store holds."""
+        return self.home.absolute() / "artifact-copies"
 
     @property
     def cache(self) -> Path:
@@ -96,6 +109,14 @@ def load_settings(project: Path | None = None) -> Settings:
         raise SettingsInvalid(told) from None
     if project is not None:
         _check_places(settings, project)
+    name = "strict_code_versioning"
+    variable = f"HWE_{name.upper()}"
+    if os.environ.get(variable):
+        settings._policy_source = variable  # noqa: SLF001 - a model's private attribute, set by who makes the model
+    elif name in from_installation:
+        settings._policy_source = str(installation)  # noqa: SLF001
+    elif project is not None and name in from_project:
+        settings._policy_source = f"[tool.hwe] in {project.absolute() / 'pyproject.toml'}"  # noqa: SLF001
     return settings
 
 

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import postgres_server
 import pytest
 
 from envs import EnvCache, capture, find_interpreters, open_store
@@ -62,6 +63,37 @@ def pythons():
     """The minor versions of the interpreters found on this machine, "3.9" and so on."""
     minors = {".".join(interpreter.version.split(".")[:2]) for interpreter in find_interpreters()}
     return sorted(minors, key=lambda version: int(version.split(".")[1]))
+
+
+@pytest.fixture(scope="session")
+def missing():
+    """Skips, loudly; in CI, where nothing may be missing, fails."""
+
+    def missing(what):
+        if os.environ.get("CI"):
+            pytest.fail(f"{what}; CI must install it")
+        pytest.skip(what)
+
+    return missing
+
+
+@pytest.fixture(scope="session")
+def postgres(missing):
+    """A PostgreSQL server of our own."""
+    binaries = postgres_server.binaries()
+    if binaries is None:
+        missing("POSTGRESQL NOT TESTED: neither on PATH nor in /usr/lib/postgresql: apt-get install postgresql")
+    server = postgres_server.PostgresServer(binaries)
+    yield server
+    server.stop()
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def database_url(request, tmp_path):
+    """The URL of a new database, of each kind in turn."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/hwe.sqlite"
+    return request.getfixturevalue("postgres").new_database()
 
 
 @pytest.fixture

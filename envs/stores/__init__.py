@@ -6,8 +6,10 @@ from typing import Protocol, runtime_checkable
 from urllib.parse import unquote, urlsplit
 
 from envs.errors import StoreNotSupported, StoreUnusable
+from envs.stores.copies import WithLocalCopies
 from envs.stores.directory import DirectoryStore
-from envs.stores.stored import Storable, StoredArtifact
+from envs.stores.objects import SCHEMES, ObjectStore
+from envs.stores.stored import Storable, StoredArtifact, read_stored_file, storable
 
 
 @runtime_checkable
@@ -40,9 +42,10 @@ class ArtifactStore(Protocol):
         """
 
 
-def open_store(address: str | os.PathLike[str]) -> ArtifactStore:
-    """The store at `address`: "file:///absolute/path" or a path. Nothing is created before the first put.
+def open_store(address: str | os.PathLike[str], *, copies: str | os.PathLike[str] | None = None) -> ArtifactStore:
+    """The store at `address`: "file:///absolute/path" or a path, "s3://bucket/prefix", "gs://…", "az://…".
 
+    Nothing is created before the first put. `copies`: a directory for verified copies of what a remote store holds.
     Raises StoreNotSupported for schemes that this build has no store for, StoreUnusable for what is no
     directory.
     """
@@ -50,6 +53,9 @@ def open_store(address: str | os.PathLike[str]) -> ArtifactStore:
     if "://" not in text:
         return DirectoryStore(os.path.expanduser(text))
     parts = urlsplit(text)
+    if parts.scheme in SCHEMES:
+        remote = ObjectStore(text)
+        return WithLocalCopies(remote, DirectoryStore(copies)) if copies is not None else remote
     if parts.scheme != "file":
         raise StoreNotSupported(_without_secrets(text), parts.scheme)
     if parts.netloc not in ("", "localhost") or not parts.path.startswith("/"):
@@ -63,4 +69,25 @@ def _without_secrets(address: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
-__all__ = ["ArtifactStore", "DirectoryStore", "Storable", "StoredArtifact", "open_store"]
+def copy_version(code_version_hash: str, source: ArtifactStore, target: ArtifactStore) -> bool:
+    """Put a version of `source` into `target`, verified on the way; returns whether it was not there yet.
+
+    Raises CodeVersionNotFound, ArtifactCorrupt, StoreUnusable.
+    """
+    if target.has(code_version_hash):
+        return False
+    with source.get(code_version_hash) as stored:
+        stored.verify()
+        target.put(storable(stored))
+    return True
+
+
+__all__ = [
+    "ArtifactStore",
+    "DirectoryStore",
+    "Storable",
+    "StoredArtifact",
+    "copy_version",
+    "open_store",
+    "read_stored_file",
+]

@@ -27,20 +27,20 @@ def main() -> None:
     try:
         app()
     except (EnvsError, RunnerError) as error:
-        _complain(str(error))
+        complain(str(error))
         sys.exit(WRONG_USAGE if error.fault in _USAGE_FAULTS else COULD_NOT)
     except OSError as error:
         if error.errno == errno.EPIPE:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has seen enough
             sys.exit(0)
         advice = ": free some space and try again" if error.errno == errno.ENOSPC else ""
-        _complain(f"{error}{advice}")
+        complain(f"{error}{advice}")
         sys.exit(COULD_NOT)
     except UnicodeEncodeError as error:
-        _complain(f"{error.object!a} is not UTF-8: give a name or a path that is")
+        complain(f"{error.object!a} is not UTF-8: give a name or a path that is")
         sys.exit(WRONG_USAGE)
     except RecursionError:
-        _complain("the input is nested too deeply: give it as text inside the JSON, or as a file that a step reads")
+        complain("the input is nested too deeply: give it as text inside the JSON, or as a file that a step reads")
         sys.exit(WRONG_USAGE)
     except KeyboardInterrupt:
         sys.exit(128 + 2)
@@ -56,9 +56,10 @@ def _open_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def _complain(message: str) -> None:
+def complain(message: str) -> None:
+    """Say on stderr, in one line, why something could not be done."""
     one_line = " ".join(message.split())
-    print(f"hwe: {one_line}", file=sys.stderr)
+    print(f"hwe: {one_line}", file=sys.stderr, flush=True)
 
 
 def set_up_logging(*, verbose: bool) -> None:

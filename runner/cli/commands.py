@@ -10,9 +10,12 @@ import typer
 
 from envs import capture
 from runner.cli import ANSWER_IS_NO, driving, render, set_up_logging
+from runner.cli.copy_artifacts import copy_command
 from runner.cli.installation import opened, submit
+from runner.cli.migrate import migrate_command
 from runner.cli.render import JsonOption
 from runner.cli.replaying import replay_command
+from runner.cli.validate import validate_command
 from runner.errors import UsageError
 from runner.settings import load_settings
 from runner.supervisor import DEFAULT_SLOTS
@@ -176,12 +179,17 @@ def runs_command(
     status: Annotated[RunStatus | None, typer.Option(help="Only runs in this status.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=1_000_000, help="At most so many, the newest.")] = 100,
     *,
+    mixed: Annotated[
+        bool, typer.Option("--mixed", help="Only runs with steps that ran on other code than the run started with.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """List runs, newest first."""
     with opened(load_settings(HERE)) as installation:
-        runs = installation.ledger.runs(status=status, limit=limit)
-    if as_json:
+        runs = installation.ledger.runs(status=status, mixed=mixed, limit=limit)
+    if mixed and not runs and not as_json:
+        print("no run has steps that ran on other code than it started with")
+    elif as_json:
         render.print_json([render.run_head(run) for run in runs])
     else:
         render.print_runs(runs, status=status)
@@ -218,6 +226,11 @@ def cancel_command(run_id: Annotated[str, typer.Argument(metavar="RUN")], *, as_
         render.print_json(render.run_head(run))
     else:
         print(f"{run.run_id} is {run.status}")
+
+
+app.command("validate-code-versions")(validate_command)
+app.command("copy-artifacts")(copy_command)
+app.command("migrate")(migrate_command)
 
 
 def _version(value: bool) -> None:

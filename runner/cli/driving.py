@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -11,15 +12,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 
-from envs import capture
+from envs import EnvsError, capture
 from runner.advance import Advancer
+from runner.cli import COULD_NOT, complain
 from runner.cli.installation import Installation, submit
 from runner.cli.progress import Reporter, reporter
 from runner.errors import UsageError
-from runner.ledger import Fenced, RunRecord
-from runner.presence import Presence
+from runner.ledger import Fenced, LedgerUnavailable, RunRecord
+from runner.presence import Attendance
 from runner.sandbox import checked_level
 from runner.supervisor import DEFAULT_SLOTS, Supervisor
+from runner.validation import log_validation, validate
 
 logger = logging.getLogger("hwe.worker")
 
@@ -39,6 +42,7 @@ def work(installation: Installation, project: Path, *, slots: int, drain: bool, 
     local = capture(project)
     installation.keep(local)
     presence = installation.presence()
+    problem: LedgerUnavailable | None = None
     with reporter() as report, _advancing(installation, local.hash, presence, report, slots) as advancer:
         engine = EmbeddedEngine(
             installation.settings.database,
@@ -58,15 +62,34 @@ def work(installation: Installation, project: Path, *, slots: int, drain: bool, 
         with _stopping_on_signals(stop):
             try:
                 engine.start()
-                policy = installation.settings.strict_code_versioning
+                _check_versions(installation, local.hash)
+                settings = installation.settings
+                policy = f"{settings.strict_code_versioning} (from {settings.policy_source})"
                 report.say(
                     f"worker {presence.id} is ready: project {local.project}, code version {local.hash[:12]}, "
                     f"default policy {policy}, {slots} slots"
                 )
                 engine.serve(nothing_left)
+            except LedgerUnavailable as error:
+                problem = error
+                grace_seconds = 0.0  # others may be taking this worker's runs over already
             finally:
                 advancer.stop()
                 engine.close(grace_seconds=grace_seconds, abandon=advancer.abandon)
+    if problem:
+        complain(str(problem))
+        os._exit(COULD_NOT)  # an orderly exit would wait for DBOS's threads, which wait for the database for ever
+
+
+def _check_versions(installation: Installation, local_hash: str) -> None:
+    """Say what this worker finds; its runs do not depend on it."""
+    cache = installation.cache(lambda _hash, _phase: None)
+    try:
+        validation = validate(installation.ledger, installation.store, local_hash, cache.is_ready)
+    except EnvsError as error:
+        logger.warning("start-up check: %s", error)
+    else:
+        log_validation(logger, validation)
 
 
 def run_in_foreground(
@@ -126,7 +149,7 @@ def _sleep_until(moment: datetime, stopped: threading.Event, wanted: Callable[[]
 
 @contextlib.contextmanager
 def _advancing(
-    installation: Installation, local_hash: str, presence: Presence, report: Reporter, slots: int
+    installation: Installation, local_hash: str, presence: Attendance, report: Reporter, slots: int
 ) -> Iterator[Advancer]:
     with Supervisor(installation.cache(report.building), installation.settings.sandbox, slots=slots) as supervisor:
         absent = [guarantee.name for guarantee in supervisor.guarantees if guarantee.state == "absent"]

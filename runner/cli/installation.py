@@ -17,8 +17,8 @@ from envs import ArtifactStore, CodeVersion, EnvCache, capture, find_interpreter
 from runner.definition import Definition, Task, load_definition
 from runner.errors import UsageError
 from runner.functions import check_functions
-from runner.ledger import Ledger, RunRecord, StepRecord
-from runner.presence import Presence
+from runner.ledger import DatabasePresence, Ledger, RunRecord, StepRecord
+from runner.presence import Attendance, Presence
 from runner.settings import Settings
 from runner.templates import check_references
 from runner.values import Values
@@ -57,7 +57,7 @@ class Installation:
     @property
     def store(self) -> ArtifactStore:
         if self._store is None:
-            self._store = open_store(self.settings.store)
+            self._store = open_store(self.settings.store, copies=self.settings.artifact_copies)
         return self._store
 
     @property
@@ -92,8 +92,13 @@ class Installation:
     def cache(self, on_progress: Callable[[str, str], None]) -> EnvCache:
         return EnvCache(self.settings.cache, self.store, on_progress=on_progress)
 
-    def presence(self) -> Presence:
-        presence = Presence(self.settings.home.absolute() / "workers")
+    def presence(self) -> Attendance:
+        """A driver of runs. On one machine the kernel tells who is alive, on many the database does."""
+        presence: Attendance
+        if self.ledger.is_shared:
+            presence = DatabasePresence(self.settings.database)
+        else:
+            presence = Presence(self.settings.home.absolute() / "workers")
         self._always_cleanup.callback(presence.close)
         return presence
 
@@ -138,7 +143,7 @@ def submit(
         raise UsageError(f"run id {run_id!r} may hold letters, digits, dots, dashes and underscores, 128 at most")
     version = capture(project)
     check_against_project(definition, version, project)
-    if version.manifest.python is not None:
+    if version.manifest.python is not None and not installation.ledger.is_shared:
         find_interpreter(version.manifest.python)  # the ledger is a local file, so its workers are on this machine
     installation.keep(version)
     installation.ledger.create_run(
@@ -146,6 +151,7 @@ def submit(
         definition,
         code_version_hash=version.hash,
         policy=policy or installation.settings.strict_code_versioning,
+        policy_source="--policy" if policy else installation.settings.policy_source,
         input=run_input,
         project=version.project,
         driver=driver,

@@ -46,6 +46,7 @@ def run_head(run: RunRecord) -> dict[str, Any]:
         "status": run.status,
         "code_version_hash": run.code_version_hash,
         "policy": run.policy,
+        "policy_source": run.policy_source,
         "project": run.project,
         "input": run.input,
         "output": run.output,
@@ -107,7 +108,8 @@ def print_run(run: RunRecord, steps: list[StepRecord]) -> None:
     console.print(f"run       {run.run_id}", highlight=False)
     console.print(f"workflow  {run.workflow_name} {run.workflow_version}", markup=False, highlight=False)
     console.print(f"status    {_colored(run.status)}", highlight=False)
-    console.print(f"code      {run.code_version_hash}  (policy {run.policy})", highlight=False, soft_wrap=True)
+    origin = f" from {escape(run.policy_source)}" if run.policy_source else ""
+    console.print(f"code      {run.code_version_hash}  (policy {run.policy}{origin})", highlight=False, soft_wrap=True)
     if run.wake_at and run.status == "waiting":
         console.print(f"wakes     {run.wake_at.astimezone():%Y-%m-%d %H:%M:%S}", highlight=False)
     if run.error:

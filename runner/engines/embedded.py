@@ -1,4 +1,5 @@
-"""The embedded engine: DBOS on SQLite contributes the queue, the timers and the recovery; the ledger is the truth.
+"""The embedded engine: DBOS contributes the queue, the timers and the recovery, on SQLite or PostgreSQL like the
+ledger, which is the truth.
 
 Submitting, resuming and cancelling only write to the ledger. A worker finds pending runs there and enqueues one
 short DBOS workflow, a turn, that calls `advance` once; when the run pauses, the turn enqueues the next one with a
@@ -24,7 +25,8 @@ from dbos import DBOS, Serializer, SetEnqueueOptions, SetWorkflowID
 from envs import EnvsError
 from runner.errors import RunnerError
 from runner.ledger import Fenced, Ledger, RunRecord
-from runner.presence import Presence
+from runner.ledger.postgresql import connect, driver_url
+from runner.presence import Attendance
 
 logger = logging.getLogger("hwe.engine")
 
@@ -33,6 +35,9 @@ QUEUE = "hwe"
 # Which release of ours drives a run must not matter: each turn re-reads everything from the ledger. By default
 # DBOS derives a version from the source of its workflows, and a changed comment would strand every run.
 APPLICATION_VERSION = "hwe-1"
+
+# Where its tables are on PostgreSQL. SQLite has no schemas; there it has a file of its own.
+POSTGRESQL_SCHEMA = "hwe_engine"
 
 # How quickly a submitted run, a due timer and a dead colleague are noticed.
 POLL_SECONDS = 0.1
@@ -70,7 +75,7 @@ class EmbeddedEngine:
         database_url: str,
         *,
         ledger: Ledger,
-        presence: Presence,
+        presence: Attendance,
         advance: Callable[[str], datetime | None],
         turns: int,
     ) -> None:
@@ -87,7 +92,9 @@ class EmbeddedEngine:
         config: Any = {
             "name": "hwe",
             "system_database_url": url,
-            "system_database_engine": sqlite_engine(url),
+            "system_database_engine": engine_for(url),
+            "dbos_system_schema": POSTGRESQL_SCHEMA,  # beside the ledger's tables, and apart from other users of DBOS
+            "use_listen_notify": False,  # nothing here waits for DBOS's messages and events
             "serializer": _JsonSerializer(),
             "application_version": APPLICATION_VERSION,
             "executor_id": presence.id,
@@ -230,12 +237,19 @@ class EmbeddedEngine:
 
 
 def engine_url(database_url: str) -> str:
-    """Where DBOS keeps its tables: beside the ledger's file, so that neither waits for the other's writes."""
+    """Where DBOS keeps its tables: beside the ledger's file, so that neither waits for the other's writes; or in a
+    schema of its own of the ledger's database.
+    """
     url = sa.make_url(database_url)
     if url.get_backend_name() != "sqlite" or not url.database:
-        raise RunnerError(f"the embedded engine of this release runs on SQLite, not on {url.get_backend_name()}")
+        return driver_url(url).render_as_string(hide_password=False)
     stem = url.database.removesuffix(".sqlite")
     return sa.URL.create("sqlite", database=f"{stem}-engine.sqlite").render_as_string()
+
+
+def engine_for(url: str) -> sa.Engine:
+    """An SQLAlchemy engine as DBOS needs it."""
+    return sqlite_engine(url) if url.startswith("sqlite") else connect(sa.make_url(url))
 
 
 def sqlite_engine(url: str) -> sa.Engine:

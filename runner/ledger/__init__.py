@@ -1,5 +1,6 @@
 """The ledger: the one truth about runs, their steps, and the code they started with."""
 
+from runner.ledger.census import VersionCensus
 from runner.ledger.errors import (
     DatabaseNotOurs,
     Fenced,
@@ -9,12 +10,15 @@ from runner.ledger.errors import (
     RunNotFound,
     RunNotInState,
 )
-from runner.ledger.ledger import Ledger
+from runner.ledger.ledger import EXTERNAL, Ledger
+from runner.ledger.presence import DatabasePresence
 from runner.ledger.records import CodeVersionRecord, RunRecord, StepRecord
 
 __all__ = [
+    "EXTERNAL",
     "CodeVersionRecord",
     "DatabaseNotOurs",
+    "DatabasePresence",
     "Fenced",
     "Ledger",
     "LedgerError",
@@ -24,4 +28,5 @@ __all__ = [
     "RunNotInState",
     "RunRecord",
     "StepRecord",
+    "VersionCensus",
 ]

@@ -3,52 +3,81 @@
 from __future__ import annotations
 
 import contextlib
-import os
+import io
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import sqlalchemy as sa
-from sqlalchemy import event
 
+from runner.errors import UsageError
 from runner.ledger.errors import DatabaseNotOurs, LedgerError, LedgerUnavailable
+from runner.ledger.postgresql import PostgreSQL
+from runner.ledger.sqlite import SQLite
 
 # The newest migration in migrations/versions; known here so that Alembic, a third of a second to import, is only
 # loaded when there is something to migrate. A test compares the two.
-HEAD = "0002"
+HEAD = "0004"
 REVISION_TABLE = "hwe_alembic_version"
 MIGRATIONS = Path(__file__).parent / "migrations"
 
-# How long a writer waits for the others. Transactions here are a few rows, so this is never reached in health.
-BUSY_TIMEOUT_SECONDS = 30
+_URL_FORMS = "sqlite:////absolute/path/hwe.sqlite or postgresql://user@host/database"
+
+
+class Backend(Protocol):
+    """What differs between the databases. `location` is how a message names the place."""
+
+    location: str
+
+    def engine(self) -> sa.Engine: ...
+
+    def opening(self) -> contextlib.AbstractContextManager[None]: ...
+
+    def is_foreign(self, names: set[str]) -> bool:
+        """Whether a database without our revision, in which there are these tables, is somebody else's."""
+        ...
+
+    def adopt(self, engine: sa.Engine) -> None:
+        """Called once the database is known as ours, before anything is written."""
+        ...
+
+    def migrating(self, engine: sa.Engine) -> contextlib.AbstractContextManager[sa.Connection]: ...
 
 
 def open_database(url: str) -> sa.Engine:
     """An engine for that URL whose schema is this release's. Raises `DatabaseNotOurs`, `LedgerUnavailable`."""
-    try:
-        parsed = sa.make_url(url)
-    except sa.exc.ArgumentError:
-        raise LedgerUnavailable(
-            f"{url!r} is no database URL: set HWE_DATABASE_URL to sqlite:////absolute/path/hwe.sqlite"
-        ) from None
-    if parsed.get_backend_name() != "sqlite" or not parsed.database:
-        raise LedgerUnavailable(
-            f"this release keeps its ledger in SQLite, not in {parsed.get_backend_name()}: set HWE_DATABASE_URL to "
-            "sqlite:////absolute/path/hwe.sqlite"
-        )
-    path = Path(parsed.database).absolute()
-    with explained(str(path)):
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _check_file(path)
-        engine = sa.create_engine(parsed)
-        _configure(engine)
+    backend = backend_of(url)
+    with explained(backend.location):
+        engine = backend.engine()
         try:
-            with _one_at_a_time(path):
-                _bring_up_to_date(engine, path)
+            with backend.opening():
+                _bring_up_to_date(engine, backend)
         except BaseException:
             engine.dispose()
             raise
     return engine
+
+
+def backend_of(url: str) -> Backend:
+    """The kind of database that a URL names. Raises `LedgerUnavailable`."""
+    try:
+        parsed = sa.make_url(url)
+    except sa.exc.ArgumentError:
+        raise LedgerUnavailable(f"{_shown(url)} is no database URL: set HWE_DATABASE_URL to {_URL_FORMS}") from None
+    name = parsed.get_backend_name()
+    if name == "sqlite" and parsed.database:
+        return SQLite(parsed)
+    if name in {"postgresql", "postgres"} and parsed.database:
+        return PostgreSQL(parsed)
+    raise LedgerUnavailable(
+        f"{parsed.render_as_string(hide_password=True)!r} names no database of a kind that holds a ledger: set "
+        f"HWE_DATABASE_URL to {_URL_FORMS}"
+    )
+
+
+def _shown(url: str) -> str:
+    """What of a text that is no URL may be repeated: it may hold a password all the same."""
+    return repr(url) if "@" not in url else "the setting"
 
 
 @contextlib.contextmanager
@@ -58,8 +87,8 @@ def explained(location: str) -> Iterator[None]:
         yield
     except LedgerError:
         raise
-    except (sa.exc.DBAPIError, OSError) as error:
-        said = str(error.orig) if isinstance(error, sa.exc.DBAPIError) else str(error)
+    except (sa.exc.DBAPIError, sa.exc.TimeoutError, OSError) as error:
+        said = " ".join(str(error.orig if isinstance(error, sa.exc.DBAPIError) else error).split())
         raise LedgerUnavailable(f"the ledger {location} cannot be used ({said}): {_advice(said)}") from error
 
 
@@ -71,80 +100,82 @@ def _advice(said: str) -> str:
         return "free some space on its disk if it is full, else check the disk; nothing that was recorded is lost"
     if "locked" in lowered:
         return "another process holds it; try again"
+    if any(word in lowered for word in ("password", "authentication", "role ", "pg_hba")):
+        return "check the user and password in HWE_DATABASE_URL"
+    if "database" in lowered and "does not exist" in lowered:
+        return "create it with createdb, or correct HWE_DATABASE_URL"
+    if "permission denied for" in lowered:
+        return "grant the user that right, or let the owner run what 'hwe migrate --sql' prints"
+    if any(word in lowered for word in ("connection", "timeout", "server")):
+        return "see that the server runs and can be reached from here; nothing that was recorded is lost"
     if any(word in lowered for word in ("readonly", "read-only", "permission", "unable to open")):
         return "check the owner and permissions of the file and its directory, or set HWE_HOME or HWE_DATABASE_URL"
     return "check HWE_DATABASE_URL"
 
 
-def _check_file(path: Path) -> None:
-    """Look before SQLite does, which would turn an empty or foreign file into something else."""
-    try:
-        with open(path, "rb") as file:
-            head = file.read(16)
-    except FileNotFoundError:
-        os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))  # states of runs are nobody else's to read
-        return
-    if head and head != b"SQLite format 3\0":
-        raise DatabaseNotOurs(f"{path} is not a SQLite database: set HWE_HOME or HWE_DATABASE_URL to another place")
-
-
-def _configure(engine: sa.Engine) -> None:
-    @event.listens_for(engine, "connect")
-    def _on_connect(connection: Any, _record: Any) -> None:
-        # pysqlite would begin transactions by itself, and only before writes: reads that lead to a write would race.
-        connection.isolation_level = None
-        for pragma in (
-            f"busy_timeout={BUSY_TIMEOUT_SECONDS * 1000}",
-            # FULL: what was reported as recorded survives a power failure, at one fsync for each transaction.
-            "synchronous=FULL",
-            "foreign_keys=ON",
-        ):
-            connection.execute(f"PRAGMA {pragma}").close()
-
-    @event.listens_for(engine, "begin")
-    def _on_begin(connection: sa.Connection) -> None:
-        immediate = connection.get_execution_options().get("hwe_write", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
-
-
-@contextlib.contextmanager
-def _one_at_a_time(path: Path) -> Iterator[None]:
-    """Processes that open one new database at once migrate it one after the other."""
-    import filelock
-
-    with filelock.FileLock(f"{path}.migrate.lock"):
-        yield
-
-
-def _bring_up_to_date(engine: sa.Engine, path: Path) -> None:
+def _bring_up_to_date(engine: sa.Engine, backend: Backend) -> None:
     with engine.connect() as connection:
-        names = set(sa.inspect(connection).get_table_names())
-        revision = None
-        if REVISION_TABLE in names:
-            revision = connection.execute(sa.text(f"SELECT version_num FROM {REVISION_TABLE}")).scalar()  # noqa: S608
-    if REVISION_TABLE not in names and names:
-        listed = ", ".join(sorted(names)[:3])
-        raise DatabaseNotOurs(
-            f"{path} belongs to something else (it has the tables {listed}): set HWE_HOME or HWE_DATABASE_URL to "
-            "another place"
-        )
+        revision = _checked_revision(connection, backend)
+    backend.adopt(engine)
+    if revision != HEAD:
+        with backend.migrating(engine) as connection:
+            if _checked_revision(connection, backend) != HEAD:  # nobody else did it in the meantime
+                _upgrade(connection)
+
+
+def _checked_revision(connection: sa.Connection, backend: Backend) -> str | None:
+    """The schema's revision, None for an empty database. Raises `DatabaseNotOurs`, having changed nothing."""
+    names = set(sa.inspect(connection).get_table_names())
+    if REVISION_TABLE not in names:
+        if backend.is_foreign(names):
+            listed = ", ".join(sorted(names)[:3])
+            raise DatabaseNotOurs(
+                f"{backend.location} belongs to something else (it has the tables {listed}): set HWE_HOME or "
+                "HWE_DATABASE_URL to another place"
+            )
+        return None
+    revision = connection.execute(sa.text(f"SELECT version_num FROM {REVISION_TABLE}")).scalar()  # noqa: S608
     if revision is not None and revision > HEAD:
         raise DatabaseNotOurs(
-            f"{path} was written by a newer release (schema {revision}; this one knows {HEAD}): upgrade hwe-runner"
+            f"{backend.location} was written by a newer release (schema {revision}; this one knows {HEAD}): upgrade "
+            "hwe-runner"
         )
-    # Readers and the one writer do not wait for each other. It stays with the file; and not before it is known as ours.
-    with contextlib.closing(engine.raw_connection()) as raw:
-        raw.cursor().execute("PRAGMA journal_mode=WAL")
-    if revision != HEAD:
-        _migrate(engine)
+    return None if revision is None else str(revision)
 
 
-def _migrate(engine: sa.Engine) -> None:
+def _upgrade(connection: sa.Connection) -> None:
     from alembic import command
+
+    config = _alembic_config()
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
+def offline_sql(url: str, start: str | None = None) -> str:
+    """The SQL that brings a database of that URL's kind from revision `start` (None: empty) to this release's schema.
+
+    Nothing is connected to. One transaction. Raises `UsageError` for a revision that is none.
+    """
+    from alembic import command
+    from alembic.script import ScriptDirectory
+    from alembic.util import CommandError
+
+    written = io.StringIO()
+    config = _alembic_config(written)
+    config.attributes["dialect"] = sa.make_url(url).get_backend_name()
+    try:
+        if start is not None:
+            ScriptDirectory.from_config(config).get_revision(start)
+        command.upgrade(config, f"{start or 'base'}:head", sql=True)
+    except CommandError:
+        raise UsageError(f"{start!r} is no revision: this release knows 0001 to {HEAD}") from None
+    return written.getvalue()
+
+
+def _alembic_config(output: Any = None) -> Any:
     from alembic.config import Config
 
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
-    with engine.execution_options(hwe_write=True).begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+    config = Config(output_buffer=output) if output is not None else Config()
+    # A percent sign in the path would be read as the beginning of a variable.
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    return config

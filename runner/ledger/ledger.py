@@ -10,16 +10,20 @@ from types import TracebackType
 from typing import Any, Self
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 
 from runner.definition import Definition
+from runner.ledger.census import UNFINISHED, VersionCensus, take_census
 from runner.ledger.context import RunContexts
 from runner.ledger.database import explained, open_database
 from runner.ledger.errors import Fenced, RunExists, RunNotFound, RunNotInState
 from runner.ledger.records import CodeVersionRecord, RunRecord, StepRecord
 from runner.ledger.tables import code_versions, workflow_runs, workflow_steps
 
-UNFINISHED = ("pending", "running", "waiting")
 _MIN_PREFIX = 8
+
+# A driver whose name begins so is another engine's worker: its runs are recorded here, and driven there.
+EXTERNAL = "external:"
 
 
 class Ledger:
@@ -31,8 +35,10 @@ class Ledger:
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
         self._writing = engine.execution_options(hwe_write=True)
-        self.location = engine.url.render_as_string(hide_password=True)
+        address = engine.url.set(drivername=engine.url.get_backend_name(), query={})
+        self.location = address.render_as_string(hide_password=True)
         self.contexts = RunContexts(self._read, self._fenced)
+        self.is_shared = engine.dialect.name != "sqlite"  # whether its workers may be on other machines
 
     @classmethod
     def open(cls, url: str) -> Self:
@@ -75,13 +81,9 @@ class Ledger:
     ) -> bool:
         """Make a code version known, and tell whether it was new. Its artifact must be in the store before."""
         with self._write() as connection:
-            known = sa.select(code_versions.c.code_version_hash).where(
-                code_versions.c.code_version_hash == code_version_hash
-            )
-            if connection.execute(known).first() is not None:
-                return False
-            connection.execute(
-                code_versions.insert().values(
+            added = connection.execute(
+                _insert_once(connection, code_versions)
+                .values(
                     code_version_hash=code_version_hash,
                     artifact_id=artifact_id,
                     project=project,
@@ -90,8 +92,9 @@ class Ledger:
                     manifest=manifest_json,
                     created_at=_now(),
                 )
+                .returning(code_versions.c.code_version_hash)
             )
-            return True
+            return added.first() is not None
 
     def find_code_version(self, name: str) -> CodeVersionRecord | None:
         """The code version of that hash or that artifact id, or None."""
@@ -110,11 +113,16 @@ class Ledger:
         *,
         code_version_hash: str,
         policy: str,
+        policy_source: str | None = None,
         input: Any,  # noqa: A002 - the column's name
         project: str | None = None,
         driver: str | None = None,
+        first_wins: bool = False,
     ) -> None:
-        """Add a pending run. The same run twice is one run; another under its id raises `RunExists`."""
+        """Add a pending run. The same run twice is one run; another under its id raises `RunExists`.
+
+        `first_wins`: or it counts for nothing, for callers that may both be the first.
+        """
         content = {
             "definition_hash": definition.hash,
             "code_version_hash": code_version_hash,
@@ -123,18 +131,15 @@ class Ledger:
         }
         now = _now()
         with self._write() as connection:
-            there = connection.execute(_run_query(run_id)).first()
-            if there is not None:
-                if any(there._mapping[name] != value for name, value in content.items()):  # noqa: SLF001
-                    raise RunExists(run_id)
-                return
-            connection.execute(
-                workflow_runs.insert().values(
+            added = connection.execute(
+                _insert_once(connection, workflow_runs)
+                .values(
                     run_id=run_id,
                     workflow_name=definition.name,
                     workflow_version=definition.version,
                     definition=definition.to_json(),
                     project=project,
+                    policy_source=policy_source,
                     status="pending",
                     epoch=0,
                     generation=1,
@@ -143,7 +148,13 @@ class Ledger:
                     updated_at=now,
                     **content,
                 )
+                .returning(workflow_runs.c.run_id)
             )
+            if added.first() is not None or first_wins:
+                return
+            there = connection.execute(_run_query(run_id)).one()
+            if any(there._mapping[name] != value for name, value in content.items()):  # noqa: SLF001
+                raise RunExists(run_id)
 
     def run(self, run_id: str) -> RunRecord:
         """The run of that id, or of the one id that begins with it. Raises `RunNotFound`."""
@@ -165,13 +176,37 @@ class Ledger:
                 sa.select(workflow_runs.c.status).where(workflow_runs.c.run_id == run_id)
             ).scalar()
 
-    def runs(self, *, status: str | None = None, limit: int = 100) -> list[RunRecord]:
-        """The newest runs, newest first."""
+    def runs(self, *, status: str | None = None, mixed: bool = False, limit: int = 100) -> list[RunRecord]:
+        """The newest runs, newest first. `mixed`: only those with steps that ran on other code than the run's."""
         query = workflow_runs.select().order_by(workflow_runs.c.created_at.desc(), workflow_runs.c.run_id).limit(limit)
         if status is not None:
             query = query.where(workflow_runs.c.status == status)
+        if mixed:
+            runs, steps = workflow_runs.c, workflow_steps.c
+            elsewhere = steps.code_version_hash != runs.code_version_hash
+            query = query.where(sa.exists().where(steps.run_id == runs.run_id, elsewhere))
         with self._read() as connection:
             return [RunRecord.from_row(row) for row in connection.execute(query)]
+
+    def census(self) -> list[VersionCensus]:
+        """Which code versions the unfinished runs need; the time it takes grows with the versions, not the runs."""
+        with self._read() as connection:
+            return take_census(connection)
+
+    def definition_of(self, code_version_hash: str, definition_hash: str) -> str | None:
+        """The JSON of a workflow definition that an unfinished run of that version has, or None."""
+        columns = workflow_runs.c
+        query = (
+            sa.select(columns.definition)
+            .where(
+                columns.status.in_(UNFINISHED),
+                columns.code_version_hash == code_version_hash,
+                columns.definition_hash == definition_hash,
+            )
+            .limit(1)
+        )
+        with self._read() as connection:
+            return connection.execute(query).scalar()
 
     def pending_runs(self) -> list[tuple[str, int]]:
         """(run id, generation) of the runs that wait for any worker to take them, oldest first."""
@@ -187,7 +222,7 @@ class Ledger:
     def unfinished_runs(self, drivers: Collection[str] | None = None) -> list[RunRecord]:
         """The runs that have not ended, oldest first: all, or those of some drivers."""
         columns = workflow_runs.c
-        query = workflow_runs.select().where(columns.status.in_(UNFINISHED)).order_by(columns.created_at)
+        query = workflow_runs.select().where(columns.status.in_(UNFINISHED), _ours()).order_by(columns.created_at)
         if drivers is not None:
             query = query.where(columns.driver.in_(drivers))
         with self._read() as connection:
@@ -196,7 +231,11 @@ class Ledger:
     def drivers(self) -> list[str]:
         """Who drives, or drove last, the runs that have not ended."""
         columns = workflow_runs.c
-        query = sa.select(columns.driver).distinct().where(columns.status.in_(UNFINISHED), columns.driver.is_not(None))
+        query = (
+            sa.select(columns.driver)
+            .distinct()
+            .where(columns.status.in_(UNFINISHED), columns.driver.is_not(None), _ours())
+        )
         with self._read() as connection:
             return [str(driver) for driver in connection.scalars(query)]
 
@@ -211,7 +250,7 @@ class Ledger:
 
     def has_unfinished_runs(self) -> bool:
         """Whether there is anything left to do."""
-        query = sa.select(workflow_runs.c.run_id).where(workflow_runs.c.status.in_(UNFINISHED)).limit(1)
+        query = sa.select(workflow_runs.c.run_id).where(workflow_runs.c.status.in_(UNFINISHED), _ours()).limit(1)
         with self._read() as connection:
             return connection.execute(query).first() is not None
 
@@ -246,7 +285,7 @@ class Ledger:
                 .values(
                     status="pending",
                     generation=workflow_runs.c.generation + 1,
-                    driver=None,
+                    driver=sa.case((_ours(), None), else_=workflow_runs.c.driver),
                     error=None,
                     finished_at=None,
                     updated_at=_now(),
@@ -395,6 +434,19 @@ class Ledger:
             if not changed.rowcount:
                 raise Fenced(run_id, epoch)
             yield connection
+
+
+def _insert_once(connection: sa.Connection, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
+    """An insert that changes nothing where the key is taken, and waits for whoever is just taking it."""
+    if connection.dialect.name == "postgresql":
+        return postgresql.insert(table).on_conflict_do_nothing()
+    return sqlite.insert(table).on_conflict_do_nothing()
+
+
+def _ours() -> sa.ColumnElement[bool]:
+    """Runs that workers of ours drive."""
+    driver = workflow_runs.c.driver
+    return driver.is_(None) | driver.not_like(f"{EXTERNAL}%")
 
 
 def _run_query(run_id: str) -> sa.Select[Any]:

@@ -46,6 +46,7 @@ class RunRecord:
     created_at: datetime
     updated_at: datetime
     finished_at: datetime | None
+    policy_source: str | None
 
     @classmethod
     def from_row(cls, row: sa.Row[Any]) -> RunRecord:

@@ -62,7 +62,9 @@ workflow_runs = sa.Table(
     sa.Column("created_at", Moment, nullable=False),
     sa.Column("updated_at", Moment, nullable=False),
     sa.Column("finished_at", Moment),
-    sa.Index("ix_workflow_runs_status_version", "status", "code_version_hash"),
+    # In words, where the policy was set: "--policy", a variable, a file.
+    sa.Column("policy_source", sa.Text),
+    sa.Index("ix_workflow_runs_status_version_created", "status", "code_version_hash", "created_at"),
     sa.Index("ix_workflow_runs_created_at", "created_at"),
 )
 
@@ -114,4 +116,23 @@ workflow_substeps = sa.Table(
     sa.Column("result", sa.LargeBinary, nullable=False),
     sa.Column("value", sa.Text),
     sa.Column("recorded_at", Moment, nullable=False),
+)
+
+# Who drives runs. On PostgreSQL a worker is alive as long as its session holds the lock on its id; see `presence`.
+workers = sa.Table(
+    "workers",
+    metadata,
+    sa.Column("worker_id", sa.String(255), primary_key=True),
+    sa.Column("started_at", Moment, nullable=False),
+)
+
+# How many runs have not ended. Kept by triggers, see migration 0004; to be summed over the shards.
+unfinished_runs = sa.Table(
+    "unfinished_runs",
+    metadata,
+    sa.Column("code_version_hash", sa.String(64), primary_key=True),
+    sa.Column("definition_hash", sa.String(64), primary_key=True),
+    sa.Column("policy", sa.String(16), primary_key=True),
+    sa.Column("shard", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("runs", sa.BigInteger, nullable=False),
 )

@@ -25,13 +25,16 @@ HANGS_AFTER_SECONDS = 60
 class Site:
     """One installation and one project directory, to which releases are deployed."""
 
-    def __init__(self, root):
+    def __init__(self, root, database_url=None):
         self.root = root
         self.project = root / "project"
         self.project.mkdir()
         self.home = root / "home"
         self.environment = {k: v for k, v in os.environ.items() if not k.startswith("HWE_")}
         self.environment["HWE_HOME"] = str(self.home)
+        self.database_url = database_url or f"sqlite:///{self.home}/hwe.sqlite"
+        if database_url:
+            self.environment["HWE_DATABASE_URL"] = database_url
 
     def deploy(self, name, python=None):
         shutil.rmtree(self.project)
@@ -86,7 +89,7 @@ class Site:
             self.wait_until(lambda: (key, "running") in [(s.step_key, s.status) for s in ledger.steps(run_id)])
 
     def ledger(self):
-        return Ledger.open(f"sqlite:///{self.home}/hwe.sqlite")
+        return Ledger.open(self.database_url)
 
     @contextlib.contextmanager
     def start(self, *arguments):
@@ -115,3 +118,23 @@ class Site:
 @pytest.fixture
 def site(tmp_path):
     return Site(tmp_path)
+
+
+@pytest.fixture
+def site_on_each_database(tmp_path, database_url):
+    """A site on each kind of database in turn."""
+    return Site(tmp_path, database_url)
+
+
+@pytest.fixture
+def site_factory(tmp_path):
+    """Sites that share the artifact store and, where it is not a file, the database."""
+
+    def make(name, database_url):
+        root = tmp_path / name
+        root.mkdir()
+        site = Site(root, database_url)
+        site.environment["HWE_ARTIFACT_STORE"] = str(tmp_path / "artifacts")
+        return site
+
+    return make

@@ -130,10 +130,9 @@ def test_many_processes_put_one_version(project, tmp_path, start):
 def test_addresses(tmp_path):
     assert open_store(f"file://{tmp_path}/a%20b").location == f"{tmp_path}/a b"
     assert open_store(tmp_path).location == str(tmp_path)
-    for address in ("s3://key:secret@bucket/x", "datashard://x"):
-        with pytest.raises(envs.StoreNotSupported) as caught:
-            open_store(address)
-        assert "secret" not in str(caught.value)
+    with pytest.raises(envs.StoreNotSupported) as caught:
+        open_store("ftp://key:secret@host/x")
+    assert "secret" not in str(caught.value)
     with pytest.raises(envs.StoreUnusable, match="three slashes"):
         open_store("file://relative/path")
     (tmp_path / "file").touch()

@@ -22,12 +22,12 @@ import os, signal, sys, threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from runner.engines.embedded import EmbeddedEngine
-from runner.ledger import Ledger
+from runner.ledger import DatabasePresence, Ledger
 from runner.presence import Presence
 
-home, what = Path(sys.argv[1]), sys.argv[2]
-ledger = Ledger.open(f"sqlite:///{home}/hwe.sqlite")
-presence = Presence(home / "workers")
+home, what, url = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+ledger = Ledger.open(url)
+presence = DatabasePresence(url) if ledger.is_shared else Presence(home / "workers")
 released = threading.Event()
 
 def advance(run_id):
@@ -52,7 +52,7 @@ def advance(run_id):
         return datetime.now(UTC)
     ledger.finish_run(run_id, epoch, "completed", output={})
 
-engine = EmbeddedEngine(f"sqlite:///{home}/hwe.sqlite", ledger=ledger, presence=presence, advance=advance, turns=2)
+engine = EmbeddedEngine(url, ledger=ledger, presence=presence, advance=advance, turns=2)
 engine.start()
 try:
     engine.serve(lambda: what == "never end" and ledger.status("a_b") == "running" or not ledger.has_unfinished_runs())
@@ -63,8 +63,9 @@ finally:
 
 
 @pytest.fixture
-def home(tmp_path):
-    with Ledger.open(f"sqlite:///{tmp_path}/hwe.sqlite") as ledger:
+def home(tmp_path, database_url):
+    (tmp_path / "url").write_text(database_url)
+    with Ledger.open(database_url) as ledger:
         ledger.store_code_version(
             VERSION, artifact_id="cd" * 32, project="demo", python=None, size_bytes=1, manifest_json="{}"
         )
@@ -74,7 +75,12 @@ def home(tmp_path):
 
 
 def work(home, what):
-    return subprocess.run([sys.executable, "-c", WORKER, home, what], capture_output=True, text=True, timeout=60)
+    return subprocess.run(
+        [sys.executable, "-c", WORKER, home, what, (home / "url").read_text()],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
 
 
 @pytest.mark.parametrize("fault", ["die before the claim", "die after the claim", "die in the pause"])
@@ -85,14 +91,14 @@ def test_what_a_killed_worker_left_is_taken_over(home, fault):
     done = work(home, "finish")
     assert done.returncode == 0, done.stderr
     assert set(done.stdout.split()) == {"a_b", "axb"}
-    with Ledger.open(f"sqlite:///{home}/hwe.sqlite") as ledger:
+    with Ledger.open((home / "url").read_text()) as ledger:
         assert [run.status for run in ledger.runs()] == ["completed"] * 2
 
 
 def test_what_a_stopped_worker_left_is_taken_up(home):
     stopped = work(home, "never end")
     assert stopped.returncode == 0, stopped.stderr
-    assert list((home / "workers").iterdir()) == []
+    assert list(home.glob("workers/*")) == []
     assert work(home, "finish").returncode == 0
 
 
@@ -106,10 +112,14 @@ def test_a_turn_that_could_not_be_taken_is_tried_again(home, fault, told):
     assert "trying again" in done.stderr
 
 
-def test_a_worker_that_finds_the_engines_file_gone_makes_it_again(home):
+def test_a_worker_that_finds_the_engines_tables_gone_makes_them_again(home):
     assert work(home, "die after the claim").returncode == -signal.SIGKILL
     for path in home.glob("hwe-engine.sqlite*"):
         path.unlink()
+    with Ledger.open((home / "url").read_text()) as ledger:
+        if ledger.is_shared:
+            with ledger._write() as connection:
+                connection.exec_driver_sql("DROP SCHEMA hwe_engine CASCADE")
     assert work(home, "finish").returncode == 0
 
 

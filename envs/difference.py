@@ -1,0 +1,90 @@
+"""What differs between two code versions: pure, from their manifests and, where they are at hand, their locks."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from envs.manifest import Manifest
+
+# How many are named in a line; the rest is a number.
+FILES_NAMED = 3
+REQUIREMENTS_NAMED = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """From an older version to a newer one: sorted paths, and requirements as "six 1.16.0 → 1.17.0".
+
+    requirements: None when the locks differ and their texts were not at hand. python: what each needs, when that
+    differs.
+    """
+
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    requirements: tuple[str, ...] | None = ()
+    python: tuple[str | None, str | None] | None = None
+
+    def summary(self) -> str:
+        """One line: three files, two requirements, and how many more."""
+        files = [
+            *(f"{path} changed" for path in self.changed),
+            *(f"{path} added" for path in self.added),
+            *(f"{path} removed" for path in self.removed),
+        ]
+        parts = [_first(files, FILES_NAMED)] if files else []
+        if self.requirements is None:
+            parts.append("other requirements")
+        elif self.requirements:
+            parts.append(_first(self.requirements, REQUIREMENTS_NAMED))
+        if self.python:
+            old, new = (version or "any" for version in self.python)
+            parts.append(f"Python {old} → {new}")
+        return "; ".join(parts) or "nothing"
+
+
+def difference(old: Manifest, new: Manifest, *, old_lock: str | None = None, new_lock: str | None = None) -> Difference:
+    """`old_lock`, `new_lock`: the texts of the locks, wanted only when the digests differ."""
+    before = {file.path: (file.sha256, file.executable) for file in old.files}
+    after = {file.path: (file.sha256, file.executable) for file in new.files}
+    return Difference(
+        added=tuple(sorted(after.keys() - before.keys())),
+        removed=tuple(sorted(before.keys() - after.keys())),
+        changed=tuple(sorted(path for path in before.keys() & after.keys() if before[path] != after[path])),
+        requirements=_requirements(old, new, old_lock, new_lock),
+        python=None if old.python == new.python else (old.python, new.python),
+    )
+
+
+def _requirements(old: Manifest, new: Manifest, old_lock: str | None, new_lock: str | None) -> tuple[str, ...] | None:
+    if (old.lock and old.lock.sha256) == (new.lock and new.lock.sha256):
+        return ()
+    if (old.lock and old_lock is None) or (new.lock and new_lock is None):
+        return None
+    before, after = _pins(old_lock or ""), _pins(new_lock or "")
+    changes = []
+    for name in sorted(before.keys() | after.keys()):
+        if name not in before:
+            changes.append(f"{name} {after[name]} added")
+        elif name not in after:
+            changes.append(f"{name} removed")
+        elif before[name] != after[name]:
+            changes.append(f"{name} {before[name]} → {after[name]}")
+    return tuple(changes)
+
+
+def _pins(lock: str) -> dict[str, str]:
+    """Name → version of every `name==version` line; hashes, options and comments are passed over."""
+    from packaging.utils import canonicalize_name
+
+    pins: dict[str, str] = {}
+    for line in lock.splitlines():
+        name, is_pin, rest = line.partition("==")
+        if is_pin and not line[:1].isspace() and not line.startswith(("#", "-")):
+            version = rest.split(";")[0].split()[0].rstrip("\\") if rest.split() else ""
+            pins[canonicalize_name(name.split("[")[0].strip())] = version
+    return pins
+
+
+def _first(items: Sequence[str], limit: int) -> str:
+    more = len(items) - limit
+    return ", ".join(items[:limit]) + (f" and {more} more" if more > 0 else "")
