@@ -26,6 +26,7 @@ class Call:
     name: str
     arguments: dict[str, Any]
     payload: Payload | None = None
+    number: int = 0  # which reply is to which call
 
 
 @dataclass(frozen=True)
@@ -57,19 +58,22 @@ def read_call(message: wire.Message, memories: Sequence[Memory]) -> Call:
     if not isinstance(arguments, dict) or not isinstance(header.get("call"), str):
         raise ProtocolError("a call without a name, or whose arguments are no object")
     payload = Payload.from_message(message, memories) if "body" in header else None
-    return Call(header["call"], arguments, payload)
+    number = header.get("number", 0)
+    if type(number) is not int:
+        raise ProtocolError("a call whose number is none")
+    return Call(header["call"], arguments, payload, number)
 
 
 def answer_frame(answer: Answer, call: Call) -> tuple[bytes, tuple[Memory, ...]]:
     """The reply to a call as a frame, with the memory that goes with it. A refusal is a reply too."""
-    header: dict[str, Any] = {"type": "reply", "refused": None, "payload": None}
+    header: dict[str, Any] = {"type": "reply", "number": call.number, "refused": None, "payload": None}
     parts: list[bytes | memoryview] = []
     memories: list[Memory] = []
     value = None
     try:
         reply = answer(call)
     except CallRefused as error:
-        header["refused"] = str(error)
+        header["refused"] = str(error).encode(errors="backslashreplace").decode()
     else:
         value = reply.value
         if reply.payload is not None:

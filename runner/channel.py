@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from runner import wire
-from runner.body import MAX_BODY_BYTES, Memory
+from runner.body import HAS_MEMFD, MAX_BODY_BYTES, Memory
 from runner.errors import ProtocolError
 
 _READ_BYTES = 64 * 1024
@@ -19,6 +19,12 @@ _GROUP = 250
 
 # Descriptors that a step has sent without a frame to go with them.
 _MAX_PENDING = 1000
+
+# A host may have SIGPIPE at its default, which ends the process.
+_NO_SIGNAL = getattr(socket, "MSG_NOSIGNAL", 0)
+
+# What a step sends in a frame where large values go beside it: the JSON view at most, written with escapes.
+_MAX_FRAME_BYTES = 512 * 1024**2 if HAS_MEMFD else wire.MAX_FRAME_BYTES
 
 _DESCRIPTOR_BYTES = array.array("i").itemsize
 
@@ -30,7 +36,7 @@ class Channel:
         # Family and type are named, for Python would ask the kernel for them.
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=descriptor)
         self._socket.setblocking(False)
-        self._reader = wire.FrameReader()
+        self._reader = wire.FrameReader(_MAX_FRAME_BYTES)
         self._unsent: deque[tuple[memoryview, Sequence[Memory]]] = deque()
         self._descriptors: deque[int] = deque()
 
@@ -47,6 +53,11 @@ class Channel:
         self._unsent.append((data, ()))
 
     @property
+    def unsent_messages(self) -> int:
+        """How many messages, or parts of them, wait to be sent."""
+        return len(self._unsent)
+
+    @property
     def has_unsent(self) -> bool:
         """Whether there is something left to send."""
         return bool(self._unsent)
@@ -57,9 +68,9 @@ class Channel:
             data, memories = self._unsent[0]
             try:
                 if memories:
-                    sent = socket.send_fds(self._socket, [data], [memory.fileno() for memory in memories])
+                    sent = socket.send_fds(self._socket, [data], [memory.fileno() for memory in memories], _NO_SIGNAL)
                 else:
-                    sent = self._socket.send(data)
+                    sent = self._socket.send(data, _NO_SIGNAL)
             except BlockingIOError:
                 return
             if sent == len(data):

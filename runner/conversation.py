@@ -30,6 +30,9 @@ EXIT_GRACE_SECONDS = 5.0
 # How often a running step asks whether its run has been cancelled.
 CANCEL_POLL_SECONDS = 0.25
 
+# A call waits for its reply, so there are as many as a step has threads that ask.
+MAX_UNREAD_REPLIES = 100
+
 _ORPHAN_POLL_SECONDS = 0.02
 
 _READ_BYTES = 64 * 1024
@@ -179,6 +182,7 @@ class Conversation:
             messages = self.step.channel.receive()
             for message, memories in messages or ():
                 self._take(message, memories)
+                self._press()  # however many there are, time is up when it is up
         except BlockingIOError:
             return False
         except ProtocolError as error:
@@ -201,11 +205,15 @@ class Conversation:
             if step.pidfd is not None:
                 self._watch(step.pidfd, select.POLLIN)
         elif message.type == "outcome" and step.pid is not None and self.ending.message is None:
+            self.ending.was_heard = True
             self.ending.message, self.ending.memories = message, memories
             self.ending.wall_seconds = time.monotonic() - self.started
             if self.escalation is None:
                 self._end("itself", grace_seconds=EXIT_GRACE_SECONDS, first=None)
         elif message.type == "call" and step.pid is not None and self.ending.message is None:
+            self.ending.was_heard = True
+            if step.channel.unsent_messages > MAX_UNREAD_REPLIES:
+                raise ProtocolError("a step process asks and asks, and does not read the replies")
             step.channel.put(*answer_frame(self.answer, read_call(message, memories)))
             self._send()
             if step.channel.has_unsent:

@@ -22,6 +22,10 @@ from runner.errors import ProtocolError, UsageError
 
 CODEC = "pickle5"
 
+# As in the child program.
+MIN_BUFFER_BYTES = 16 * 1024
+MAX_BUFFERS = 1000
+
 _SCALARS = frozenset({type(None), bool, int, float, str, bytes})
 
 
@@ -118,7 +122,7 @@ def _check_codec(header: dict[str, Any]) -> None:
 
 
 def _python_of(header: dict[str, Any]) -> str:
-    return str(header.get("python", ""))[:32]
+    return str(header.get("python", ""))[:32].encode("ascii", "replace").decode()
 
 
 def _at_rest(said: Any, part: memoryview, fetch: Callable[[str, int], Memory | bytes] | None) -> Memory | bytes:
@@ -158,7 +162,15 @@ def pickle_arguments(args: object, kwargs: object) -> tuple[Body, list[Payload]]
         if _is_plain((args, kwargs)):
             return Body.of([pickle.dumps((args, kwargs), protocol=5)]), payloads
         buffer = io.BytesIO()
-        _pickler()(buffer, payloads, buffers.append).dump((args, kwargs))
+
+        def keep(found: pickle.PickleBuffer) -> bool:
+            """Whether it goes into the pickle; small ones do, and very many, whose sizes no header holds."""
+            if len(found.raw()) < MIN_BUFFER_BYTES or len(buffers) >= MAX_BUFFERS:
+                return True
+            buffers.append(found)
+            return False
+
+        _pickler()(buffer, payloads, keep).dump((args, kwargs))
         segments = [buffer.getbuffer(), *(found.raw() for found in buffers)]
     except Exception as error:
         raise UsageError(f"an argument cannot be sent to a step: {type(error).__name__}: {error}") from error
@@ -186,7 +198,7 @@ def _pickler() -> Any:
 
     class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # untyped base
         def __init__(
-            self, file: io.BytesIO, payloads: list[Payload], buffer_callback: Callable[[pickle.PickleBuffer], None]
+            self, file: io.BytesIO, payloads: list[Payload], buffer_callback: Callable[[pickle.PickleBuffer], bool]
         ) -> None:
             super().__init__(file, protocol=5, buffer_callback=buffer_callback)
             self._payloads = payloads

@@ -10,7 +10,7 @@ from typing import Any
 
 from runner import wire
 from runner.body import Body, Memory
-from runner.errors import UsageError
+from runner.errors import ProtocolError, UsageError
 from runner.payload import Payload, pickle_arguments
 
 
@@ -93,7 +93,7 @@ def with_templates(
         "scope": dict(scope),
         "results": {name: index for index, name in enumerate(results)},
     }
-    text = json.dumps(template, ensure_ascii=False).encode()
+    text = json.dumps(template, ensure_ascii=False).encode(errors="backslashreplace")  # as JSON escapes it
     return _request(function, "template", Body.of([text]), list(results.items()), context, siblings, expected)
 
 
@@ -124,6 +124,8 @@ def _request(
         header["memories"] = [memory.size for memory in memories]
     try:
         frame = wire.encode(header, parts)
+    except ProtocolError as error:
+        raise UsageError(f"what the step is asked does not fit: {error}") from None
     except UnicodeEncodeError:
         raise UsageError(f"the function {function!r} or its context holds half a surrogate pair") from None
     modules = tuple(dict.fromkeys(filter(None, map(module_of, (function, *siblings)))))

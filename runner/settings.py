@@ -74,9 +74,10 @@ def sqlite_url(path: Path) -> str:
     return URL.create("sqlite", database=str(path)).render_as_string()
 
 
-def load_settings(project: Path | None = None) -> Settings:
+def load_settings(project: Path | None = None, *, captures: bool = False) -> Settings:
     """The settings in force here. `hwe.toml` is looked for in the current directory, then in the project.
 
+    `captures`: for a command that captures the project, in which nothing of the installation may then be kept.
     Raises `SettingsInvalid` naming the file or the variable at fault.
     """
     installation = _installation_file(project)
@@ -107,7 +108,7 @@ def load_settings(project: Path | None = None) -> Settings:
         where = f"HWE_{name.upper()}, {installation or 'hwe.toml'} or [tool.hwe]"
         told = f"setting {name!r} is {first['input']!r}: {first['msg']} (it may stand in {where})"
         raise SettingsInvalid(told) from None
-    if project is not None:
+    if project is not None and captures:
         _check_places(settings, project)
     name = "strict_code_versioning"
     variable = f"HWE_{name.upper()}"

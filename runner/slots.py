@@ -105,7 +105,13 @@ class Lanes:
             if len(threads) < self._width:
                 thread = threading.Thread(target=self._work, args=(key,), name="hwe-step")
                 threads.add(thread)
-                thread.start()
+                try:
+                    thread.start()
+                except RuntimeError as error:  # no more threads: those of the lane will come to it, if there are any
+                    threads.discard(thread)
+                    if not threads:
+                        del self._threads[key], self._waiting[key]
+                        future.set_exception(error)
         return future
 
     def _work(self, key: Hashable) -> None:

@@ -33,8 +33,8 @@ class StepCalls:
     def __call__(self, call: Call) -> Reply:
         """Raises `CallRefused`, `Fenced`, and what the ledger raises when it cannot be reached."""
         name = call.arguments.get("name")
-        if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME_CHARS:
-            raise CallRefused(f"ctx.{call.name} needs a name of 1 to {MAX_NAME_CHARS} characters")
+        if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME_CHARS or not _is_text(name):
+            raise CallRefused(f"ctx.{call.name} needs a name of 1 to {MAX_NAME_CHARS} characters in UTF-8")
         match call.name:
             case "get_variable":
                 variables = {**self.initial, **self.ledger.contexts.variables(self.run_id)}
@@ -62,3 +62,12 @@ class StepCalls:
             )
         self.ledger.contexts.set_variable(self.run_id, self.epoch, self.step_key, self.attempt, name, text.decode())
         return Reply()
+
+
+def _is_text(name: str) -> bool:
+    """Whether a database takes it: half a surrogate pair is none."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

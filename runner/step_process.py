@@ -50,7 +50,8 @@ class Ending:
     wall_seconds: float = 0.0
     cpu_seconds: float = 0.0
     max_rss_bytes: int = 0
-    request_unread: bool = False  # it died before it took the request, so nothing of the step has happened
+    request_unread: bool = False  # something that was sent to it was not read
+    was_heard: bool = False  # it has asked or answered something, so it had taken the request
     killed_for_memory: bool = False  # the kernel killed something for want of memory meanwhile
     stdout: str = ""
     stderr: str = ""
@@ -58,7 +59,7 @@ class Ending:
     @property
     def died_waiting(self) -> bool:
         """Whether it died by itself before it took the request, so that another one may take it."""
-        return self.request_unread and self.ended_by == "itself"
+        return self.request_unread and not self.was_heard and self.ended_by == "itself"
 
 
 class StepProcess:

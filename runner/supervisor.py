@@ -72,7 +72,7 @@ class Supervisor:
         self._lanes = Lanes(slots)
         self._closing = threading.Event()
         # A supervisor that is dropped without close leaves nothing either; also runs at interpreter exit.
-        self._finalizer = weakref.finalize(self, self._versions.close)
+        self._finalizer = weakref.finalize(self, _close_in, os.getpid(), self._versions)
 
     @property
     def guarantees(self) -> tuple[sandboxes.Guarantee, ...]:
@@ -146,7 +146,7 @@ class Supervisor:
         stdout, stderr = self._streams(code_version_hash, request)
         # The slot comes last: whoever waits for an environment to be built keeps nobody else from running.
         with version.in_use(request.modules) as zygote, self._slots.one(code_version_hash, cancelled) as got_slot:
-            if not got_slot:
+            if not got_slot or cancelled():
                 return Ending(ended_by="cancel")
             step = zygote.take()
             try:
@@ -231,11 +231,17 @@ class Supervisor:
         return (LineStream({**labels, "stream": stream}) for stream in ("stdout", "stderr"))
 
 
+def _close_in(pid: int, versions: Versions) -> None:
+    """Not in a process that the host forked: what it has are copies, and the supervisor is its parent's."""
+    if os.getpid() == pid:
+        versions.close()
+
+
 def _outcome(
     ending: Ending, request: StepRequest, code_version_hash: str, timeout_seconds: float | None
 ) -> StepOutcome:
     """How the conversation ended, as an outcome. Whatever the child claims is checked or kept opaque."""
-    status: Status
+    status: Status | None = None
     payload, error = None, None
     exit_code, exit_signal = _how_it_exited(ending.wait_status)
     message = ending.message
@@ -244,24 +250,8 @@ def _outcome(
             status, payload, error = _read_outcome(message, ending.memories)
         except ProtocolError as problem:
             status, error = "crashed", StepError("ProtocolError", str(problem))
-    elif ending.ended_by == "timeout":
-        status = "timed_out"
-        error = StepError("TimedOut", f"the step was ended after its {timeout_seconds:g} seconds")
-    elif ending.ended_by == "cancel":
-        status, error = (
-            "cancelled",
-            StepError("Cancelled", "the step was ended because its run was cancelled"),
-        )
-    elif exit_signal == signal.SIGKILL and ending.killed_for_memory:
-        status = "out_of_memory"
-        error = StepError(
-            "OutOfMemory", "the kernel killed the step because memory ran out: give it more, or less to do"
-        )
-    else:
-        status = "crashed"
-        error = StepError(
-            "Crashed", _last_words(ending, exit_code, exit_signal), traceback=_faulthandler_stack(ending.stderr)
-        )
+    if status is None or (status == "failed" and ending.ended_by != "itself"):
+        status, error = _told_by_its_end(ending, exit_code, exit_signal, timeout_seconds)
     return StepOutcome(
         status=status,
         function=request.function,
@@ -275,6 +265,21 @@ def _outcome(
         exit_signal=exit_signal,
         exit_code=exit_code,
     )
+
+
+def _told_by_its_end(
+    ending: Ending, exit_code: int | None, exit_signal: int | None, timeout_seconds: float | None
+) -> tuple[Status, StepError]:
+    """What became of a step that said nothing, or only what being told to end made it say."""
+    if ending.ended_by == "timeout":
+        return "timed_out", StepError("TimedOut", f"the step was ended after its {timeout_seconds:g} seconds")
+    if ending.ended_by == "cancel":
+        return "cancelled", StepError("Cancelled", "the step was ended because its run was cancelled")
+    if exit_signal == signal.SIGKILL and ending.killed_for_memory:
+        message = "the kernel killed the step because memory ran out: give it more, or less to do"
+        return "out_of_memory", StepError("OutOfMemory", message)
+    last_words = _last_words(ending, exit_code, exit_signal)
+    return "crashed", StepError("Crashed", last_words, traceback=_faulthandler_stack(ending.stderr))
 
 
 def _read_outcome(message: Message, memories: Sequence[Memory]) -> tuple[Status, Payload | None, StepError | None]:

@@ -63,7 +63,7 @@ class Values:
     def _keep(self, sha256: str, content: memoryview) -> None:
         path = self._path(sha256)
         with self._explained():
-            if path.exists() and path.stat().st_size == len(content):
+            if path.exists() and _has(path, sha256):
                 return
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".")
@@ -104,6 +104,11 @@ class Values:
                 f"large results cannot be kept in {self.directory} ({error.strerror or error}): free some space on its "
                 "disk, check its owner, or set HWE_VALUES_DIR"
             ) from error
+
+
+def _has(path: Path, sha256: str) -> bool:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == sha256
 
 
 def _sync_directory(path: Path) -> None:

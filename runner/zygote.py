@@ -102,7 +102,7 @@ class ChildFiles:
     def new_scratch(self) -> Path:
         """A new empty directory for one step."""
         path = self.scratch / str(next(self._numbers))
-        path.mkdir(mode=0o700)
+        path.mkdir(mode=0o700, parents=True)  # a step may have removed what is above
         return path
 
     def close(self) -> None:

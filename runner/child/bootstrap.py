@@ -68,6 +68,7 @@ FDS_AT_ONCE = 250
 
 # Buffers below this are pickled as the library does by default.
 MIN_BUFFER_BYTES = 16 * 1024
+MAX_BUFFERS = 1000  # their sizes stand in the header
 
 # Enough for any message worth reading; an exception that carries a data set in its text must not fill a database.
 MAX_MESSAGE_CHARS = 10_000
@@ -76,11 +77,16 @@ MAX_TRACEBACK_CHARS = 64_000
 MAX_EXCEPTIONS = 30
 MAX_NOTES = 30
 MAX_VIEW_DEPTH = 200
-MAX_VIEW_BYTES = 256 * 1024**2
+MAX_VIEW_BYTES = 64 * 1024**2
+MAX_VIEW_ITEMS = 5_000_000
 
 # The exit code of a step that closed the descriptor that its outcome should have gone through.
 EXIT_CHANNEL_LOST = 74  # EX_IOERR
 EXIT_NETWORK = 4  # of the zygote
+EXIT_NO_PROCESS = 71  # EX_OSERR: of a step that could not be forked
+
+# By hand, as the first words of a step: json.dumps touches 20 pages, each of which is copied after a fork.
+_EXIT_NOTICE = b'{"status":%d,"cpu_seconds":%f,"max_rss_bytes":%d}'
 
 # A process that is asked for its step this soon is one of many: what it could do ahead would hold up the others.
 REHEARSE_AFTER_MS = 3
@@ -94,6 +100,7 @@ _encode_header = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_
 _encode_view = json.JSONEncoder(allow_nan=False, ensure_ascii=False).encode
 
 _THIS_FILE = sys._getframe().f_code.co_filename  # not __file__, which may be of the compiled program
+_libc = None
 _seeds = True
 _comparison = None  # see load_comparison
 _cloudpickle = None  # see load_cloudpickle
@@ -233,7 +240,13 @@ class Zygote:
     def spawn(self, scratch, descriptors):
         step_fd, stdout_fd, stderr_fd, exit_fd = descriptors
         zygote = os.getpid()
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError:  # as many processes as are allowed: that is one step's fate, not everybody's
+            write_all(exit_fd, _EXIT_NOTICE % (EXIT_NO_PROCESS << 8, 0.0, 0))
+            for fd in descriptors:
+                os.close(fd)
+            return
         if pid == 0:
             try:
                 confine(zygote)
@@ -272,11 +285,9 @@ class Zygote:
             _, status, usage = os.wait4(pid, 0)
             exit_fd = self.exit_fds.pop(pid)
             self.end_orphans(pid)
-            # By hand, as the first words of a step: json.dumps touches 20 pages, each of which is copied after a fork.
-            report = b'{"status":%d,"cpu_seconds":%f,"max_rss_bytes":%d}'
             try:
                 cost = usage.ru_utime + usage.ru_stime, usage.ru_maxrss * RSS_UNIT
-                write_all(exit_fd, report % (status, *cost))
+                write_all(exit_fd, _EXIT_NOTICE % (status, *cost))
             except OSError:
                 pass  # the supervisor no longer wants to know
             os.close(exit_fd)
@@ -389,7 +400,7 @@ def be_a_step_process(step_fd, stdout_fd, stderr_fd, scratch):
         leave_a_fork(outcome)
     flush_files()
     outcome.header.update(cost_since(before))
-    channel.send(outcome)
+    channel.close(outcome)
     os._exit(0)
 
 
@@ -400,6 +411,8 @@ class Outgoing:
         self.header = header
         self.parts = []
         self.memories = []
+        self.is_exit = False
+        self.exit_code = 1
 
     def add(self, part):
         """Its index in the frame."""
@@ -469,31 +482,75 @@ def segments_of(said, parts, memories):
 
 
 class Channel:
-    """The step's socket."""
+    """The step's socket. Threads of the step, and handlers of signals, may ask at the same time."""
 
     def __init__(self, fd):
         self.fd = fd
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fd)
         self.identity = identity(fd)
+        self.pid = os.getpid()
+        self.data = bytearray()  # what has come of a frame; kept here, for a signal may interrupt its reader
+        self.fds = []
+        self.lock = _thread.RLock()
+        self.calls = 0
+        self.replies = {}
+        self.is_closed = False
 
     def receive(self):
-        """The next (header, parts, memories), or None at the end of the stream. Nothing follows it unasked."""
-        data, fds, size = bytearray(), array.array("i"), None
+        """The next (header, parts, memories), or None at the end of the stream."""
         flags = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
-        while size is None or len(data) < size:
+        while True:
+            message = self.take()
+            if message is not None:
+                return message
+            fds = array.array("i")
             chunk, ancillary, _, _ = self.socket.recvmsg(
                 MAX_INLINE_BYTES * 2, socket.CMSG_SPACE(FDS_AT_ONCE * fds.itemsize), flags
             )
             if not chunk:
                 return None
-            data += chunk
             for _, kind, content in ancillary:
                 if kind == socket.SCM_RIGHTS:
                     fds.frombytes(content)
-            if size is None and len(data) >= 12:  # no frame is shorter
-                start, size = span_of(data)
-        header, parts = decode(memoryview(data)[start:])
-        return header, parts, list(zip(fds, header.get("memories", ())))
+            self.fds.extend(fds)
+            self.data += chunk
+
+    def take(self):
+        """A message that has come whole, or None."""
+        if len(self.data) < 12:  # no frame is shorter
+            return None
+        start, end = span_of(self.data)
+        if len(self.data) < end:
+            return None
+        frame = self.data[start:end]
+        del self.data[:end]
+        header, parts = decode(frame)
+        sizes = header.get("memories", ())
+        fds, self.fds = self.fds[: len(sizes)], self.fds[len(sizes) :]
+        return header, parts, list(zip(fds, sizes))
+
+    def ask(self, message):
+        """The reply to a call."""
+        if os.getpid() != self.pid:
+            raise ContextUnavailable("a process that the step has forked cannot ask anything of the run: ask before")
+        with self.lock:
+            if self.is_closed:
+                raise ContextUnavailable("the step has returned: nothing can be asked of its run any more")
+            self.calls = number = self.calls + 1
+            message.header["number"] = number
+            self.send(message)
+            while number not in self.replies:
+                reply = self.receive()
+                if reply is None:
+                    raise SystemExit("the supervisor is gone")
+                self.replies[reply[0]["number"]] = reply  # perhaps one that a signal kept its caller from taking
+            return self.replies.pop(number)
+
+    def close(self, outcome):
+        """Send the last message. A call that is under way in another thread comes first."""
+        with self.lock:
+            self.is_closed = True
+            self.send(outcome)
 
     def send(self, message):
         """Send a message with its memory, which is let go of."""
@@ -569,10 +626,10 @@ def identity(fd):
 
 def leave_a_fork(outcome):
     """The end of a process that the step forked and that returned from the function, where the step goes on."""
-    if outcome.header["status"] == "failed":
+    if outcome.header["status"] == "failed" and not outcome.is_exit:
         sys.stderr.write(json.loads(bytes(outcome.parts[0]))["traceback"])
     flush_files()
-    os._exit(0 if outcome.header["status"] == "completed" else 1)
+    os._exit(0 if outcome.header["status"] == "completed" else outcome.exit_code)
 
 
 def flush_files():
@@ -583,6 +640,8 @@ def flush_files():
                 stream.flush()
         except BaseException:
             pass  # replaced or hostile: the outcome counts
+    if _libc is not None:
+        _libc.fflush(None)  # what C code has printed
 
 
 def open_files():
@@ -626,12 +685,10 @@ def confine(zygote):
         _prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER: see Zygote.end_orphans
 
 
-def load_prctl():
-    if not sys.platform.startswith("linux"):
-        return None
+def load_libc():
     import ctypes
 
-    return ctypes.CDLL(None, use_errno=True).prctl
+    return ctypes.CDLL(None, use_errno=True)
 
 
 def perform(header, parts, memories, channel=None):
@@ -650,8 +707,22 @@ def perform(header, parts, memories, channel=None):
         return outcome
     except BaseException as error:  # SystemExit and KeyboardInterrupt of a step end the step, nothing else
         outcome = Outgoing({"type": "outcome", "status": "failed"})
-        outcome.parts.append(json.dumps(describe(error)).encode())
+        if issubclass(type(error), SystemExit):  # isinstance asks the exception itself, which may be hostile
+            outcome.is_exit = True
+            code = BaseException.__getattribute__(error, "code")
+            outcome.exit_code = code if type(code) is int else int(code is not None)
+        outcome.add(tell(error))
         return outcome
+
+
+def tell(error):
+    """An exception as JSON, whatever it does to keep from being told."""
+    try:
+        return _encode_view(describe(error)).encode(errors="backslashreplace")
+    except BaseException as failure:
+        kind = attribute_text(type(error), "__qualname__")
+        message = "<the exception cannot be told: %s>" % attribute_text(type(failure), "__qualname__")
+        return _encode_view({"type": kind, "message": message}).encode(errors="backslashreplace")
 
 
 def compare(outcome, result, expected, parts, memories):
@@ -809,6 +880,7 @@ ELSEWHERE = {
     "tenant_id": "pass it as an input of the workflow, {{inputs.tenant_id}}",
 }
 MAX_SLEEP_SECONDS = 60
+_NUMBERED = re.compile(r"#\d+$")
 
 
 class Context:
@@ -817,8 +889,7 @@ class Context:
     def __init__(self, fields, channel=None):
         self._fields = fields
         self._channel = channel
-        self._lock = _thread.allocate_lock()  # threads of the step take turns
-        self._steps = {}  # how often each name was used
+        self._done = {}  # how often each name was used
         self.workflow_run_id = fields.get("run_id")
         self.workflow_name = fields.get("workflow_name")
         self.step_key = fields.get("step_key")
@@ -851,16 +922,18 @@ class Context:
         Recorded once: when the step is run again, after a crash or a failure, `fn` is not. A name that is used again
         in the same attempt is another part, told apart by its number.
         """
-        with self._lock:
-            number = self._steps[name] = self._steps.get(name, 0) + 1
-        key = {"name": name if number == 1 else "%s#%d" % (name, number)}
+        number = self._done.get(name, 0) + 1
+        plain = number == 1 and not _NUMBERED.search(name)
+        key = {"name": name if plain else "%s#%d" % (name, number)}
         _, recorded = self._ask("step", key)
         if recorded is not None:
+            self._done[name] = number
             return Unpickler(*recorded).load()
         result = fn(*args, **kwargs)
         if hasattr(result, "__await__"):
             raise TypeError("ctx.step(%r) got a coroutine function: call one that returns its result" % name)
         self._ask("record_step", key, pack({"type": "call"}, result))
+        self._done[name] = number  # not before: one that failed is done under the same name when it is tried again
         return result
 
     def sleep(self, seconds):
@@ -876,12 +949,7 @@ class Context:
         """The (value, recorded value or None) of the answer."""
         message = message or Outgoing({"type": "call"})
         message.header.update(call=call, arguments=message.add(json.dumps(arguments).encode()))
-        with self._lock:
-            self._channel.send(message)
-            answer = self._channel.receive()
-        if answer is None:
-            raise SystemExit("the supervisor is gone")
-        header, parts, memories = answer
+        header, parts, memories = self._channel.ask(message)
         if header["refused"] is not None:
             raise CallRefused(header["refused"])
         said = header["payload"]
@@ -1069,7 +1137,7 @@ def dumps(value, buffers=None):
 
     def keep(buffer):
         raw = buffer.raw()
-        if buffers is None or len(raw) < MIN_BUFFER_BYTES:
+        if buffers is None or len(raw) < MIN_BUFFER_BYTES or len(buffers) >= MAX_BUFFERS:
             return True  # in the pickle
         buffers.append(raw)
         return False
@@ -1113,16 +1181,32 @@ def project_modules():
     return {name: sys.modules[name] for name in list(sys.modules) if name.partition(".")[0] in _project_names}
 
 
-def is_plain(value, depth=0):
-    """Whether JSON can say all of it: json.dumps alone would turn the keys 1 and True into text."""
+def is_plain(value):
+    """Whether JSON can say all of it, and in reason: json.dumps alone would turn the keys 1 and True into text."""
+    left = [MAX_VIEW_ITEMS, MAX_VIEW_BYTES]
+    return is_plain_item(value, 0, left)
+
+
+def is_plain_item(value, depth, left):
     kind = type(value)
+    left[0] -= 1
+    if left[0] < 0:
+        return False
     if kind is dict or kind is list or kind is tuple:
         if depth == MAX_VIEW_DEPTH:
             return False  # readers of JSON have limits of their own
         if kind is dict:
-            return all(type(key) is str and is_plain(item, depth + 1) for key, item in value.items())
-        return all(is_plain(item, depth + 1) for item in value)
-    return value is None or kind in (bool, int, float, str)
+            return all(
+                type(key) is str and is_plain_item(key, depth, left) and is_plain_item(item, depth + 1, left)
+                for key, item in value.items()
+            )
+        return all(is_plain_item(item, depth + 1, left) for item in value)
+    if kind is str:
+        left[1] -= len(value)
+        return left[1] >= 0
+    if kind is int:
+        return value.bit_length() < 14_000  # 4,300 digits are as many as Python reads
+    return value is None or kind is bool or kind is float
 
 
 def culprit(value, path):
@@ -1280,7 +1364,7 @@ def count_threads():
 
 
 def main():
-    global _prctl, _import_paths, _seeds, _comparison
+    global _libc, _prctl, _import_paths, _seeds, _comparison
     try:
         config = json.loads(sys.argv[1])
         control_fd, import_paths = config["control_fd"], config["import_paths"]
@@ -1290,13 +1374,15 @@ def main():
     sys.argv[1:] = []
     # multiprocessing imports the file of the main module in what it spawns, which is no business of a step's.
     del globals()["__file__"]
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # a worker's thread may have blocked some
     _import_paths = import_paths
     _seeds = config["seed"]
     if not config["network"]:
         cut_network()
     if config["comparison"]:
         _comparison = load_comparison(config["comparison"])
-    _prctl = load_prctl()
+    _libc = load_libc()
+    _prctl = _libc.prctl if sys.platform.startswith("linux") else None
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if _prctl is not None:
         _prctl(38, 1, 0, 0, 0)  # PR_SET_NO_NEW_PRIVS: of this process and all below it

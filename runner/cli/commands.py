@@ -78,7 +78,7 @@ def capture_command(
     as_json: JsonOption = False,
 ) -> None:
     """Store the code of PROJECT as it is now and print its code version hash."""
-    with opened(load_settings(project)) as installation:
+    with opened(load_settings(project, captures=True)) as installation:
         version = capture(project)
         installation.keep(version)
     if as_json:
@@ -107,7 +107,7 @@ def submit_command(
     as_json: JsonOption = False,
 ) -> None:
     """Check WORKFLOW, store the project's code and a new run of it, and print the run's id. A worker runs it."""
-    with opened(load_settings(project)) as installation:
+    with opened(load_settings(project, captures=True)) as installation:
         new_id = submit(
             installation,
             workflow,
@@ -135,7 +135,7 @@ def run_command(
 ) -> None:
     """Submit WORKFLOW and run it here, in the foreground, until it ends."""
     set_up_logging(verbose=verbose)
-    with opened(load_settings(project)) as installation:
+    with opened(load_settings(project, captures=True)) as installation:
         run = driving.run_in_foreground(
             installation,
             workflow,
@@ -170,7 +170,7 @@ def worker_command(
     again by the next worker.
     """
     set_up_logging(verbose=verbose)
-    with opened(load_settings(project)) as installation:
+    with opened(load_settings(project, captures=True)) as installation:
         driving.work(installation, project, slots=slots, drain=drain, grace_seconds=grace)
 
 

@@ -52,7 +52,7 @@ def validate_command(
     Exits with 0 if every unfinished run matches the project and its artifact is stored, 1 if not, 3 if that cannot be
     told. Nothing is changed or stored.
     """
-    with opened(load_settings(project)) as installation:
+    with opened(load_settings(project, captures=True)) as installation:
         local = capture(project)
         cache = installation.cache(lambda _hash, _phase: None)
         began = time.perf_counter()

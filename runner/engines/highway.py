@@ -76,7 +76,7 @@ class PythonTool:
     @classmethod
     def open(cls, project: str | os.PathLike[str], *, settings: Settings | None = None) -> Self:
         """For a worker whose own code is `project`, which is stored. Settings as for `hwe`."""
-        settings = settings or load_settings(Path(project))
+        settings = settings or load_settings(Path(project), captures=True)
         ledger = Ledger.open(settings.database)
         try:
             store = open_store(settings.store, copies=settings.artifact_copies)

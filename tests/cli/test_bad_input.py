@@ -4,12 +4,17 @@ import json
 import os
 import sqlite3
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from envs import open_store
 
 WRONG_USAGE, COULD_NOT = 2, 3
+
+
+HWE = Path(sys.executable).parent / "hwe"
 
 
 @pytest.fixture
@@ -267,3 +272,12 @@ def test_an_artifact_whose_bytes_were_changed_fails_the_run_and_nothing_of_it_ru
     assert error["type"] == "ArtifactCorrupt"
     assert "nothing of it was used" in error["message"]
     assert not (site.home / "cache/versions").exists() or not os.listdir(site.home / "cache/versions")
+
+
+def test_reading_commands_run_from_anywhere_also_above_and_inside_the_home(site):
+    site.told("submit", "workflow.yaml", "--run-id", "run-1", "--input", '{"number": 1}')
+    for folder in (site.root, site.home, "/"):
+        done = subprocess.run(
+            [HWE, "show", "run-1", "--json"], cwd=folder, env=site.environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr

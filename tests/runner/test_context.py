@@ -1,5 +1,7 @@
 """ctx: what a step may ask of its run while it runs."""
 
+import time
+
 import pytest
 
 from runner.calls import Call, CallRefused, Reply, answer_frame, read_call
@@ -132,3 +134,55 @@ def test_a_call_and_its_reply_are_frames():
 def test_a_call_that_is_none_is_refused(header, parts):
     with pytest.raises(ProtocolError):
         read_call(decode(encode({"type": "call", **header}, parts)), [])
+
+
+def test_a_step_that_dies_while_it_asks_is_not_run_again(supervisor, parts, tmp_path):
+    def answer(call):
+        time.sleep(0.4)
+        return Reply([False, None])
+
+    outcome = run(supervisor, parts, "parts.dies_asking", str(tmp_path / "mark"), answer=answer)
+    assert (outcome.status, outcome.exit_code) == ("crashed", 7)
+    assert (tmp_path / "mark").read_text() == "x"
+
+
+def test_a_thread_that_still_asks_when_the_step_returns_harms_nothing(supervisor, parts, tmp_path):
+    for _ in range(5):
+        outcome = run(supervisor, parts, "parts.leaves_an_asker", str(tmp_path / "mark"), answer=Memory())
+        assert outcome.status == "completed", outcome.error
+    assert (tmp_path / "mark").read_text() == "xxxxx"
+
+
+def test_a_reply_whose_caller_was_interrupted_goes_to_nobody_else(supervisor, parts):
+    def answer(call):
+        if call.arguments["name"] == "slow":
+            time.sleep(0.5)
+        return Reply([True, call.arguments["name"].upper()])
+
+    assert run(supervisor, parts, "parts.interrupted", answer=answer).value == ["A", "B"]
+
+
+def test_a_forked_child_cannot_ask(supervisor, parts):
+    outcome = run(supervisor, parts, "parts.asks_in_a_fork", answer=Memory())
+    assert outcome.value == "ContextUnavailable: a process that the step has forked cannot ask anything of the run"
+
+
+def test_a_part_that_failed_is_done_under_its_own_name(supervisor, parts, tmp_path):
+    memory = Memory()
+    for _ in range(2):
+        outcome = run(supervisor, parts, "parts.tries_again", str(tmp_path / "mark"), answer=memory)
+        assert outcome.value == "done"
+    assert (tmp_path / "mark").read_text() == "xx"  # one failed, one did not; the second time neither
+    assert list(memory.recorded) == ["charge"]
+
+
+def test_names_with_numbers_are_names_of_their_own(supervisor, parts):
+    assert run(supervisor, parts, "parts.numbered", answer=Memory()).value == [1, 2, 3]
+
+
+def test_a_flood_of_calls_ends_in_time(supervisor, parts):
+    request = with_values("parts.floods", (), {}, StepContext(step_key="a", code_version_hash=parts))
+    started = time.monotonic()
+    outcome = supervisor.perform(parts, request, timeout_seconds=0.5, answer=lambda _: Reply("x" * 1_000_000))
+    assert outcome.status in {"timed_out", "crashed"}
+    assert time.monotonic() - started < 10

@@ -1,6 +1,7 @@
 """Every ending of a step is told apart from every other, and the next step works."""
 
 import contextlib
+import gc
 import os
 import signal
 import subprocess
@@ -334,3 +335,63 @@ def test_out_of_memory_is_told_apart_from_other_kills(memory_group, deploy, cach
         capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     assert done.stdout.split() == ["out_of_memory", "9", "1"], done.stderr
+
+
+def test_a_step_that_leaves_politely_when_its_time_is_up_is_timed_out(supervisor, faults):
+    outcome = supervisor.run(faults, "faults.steps.exits_politely_when_told", [30], timeout_seconds=0.3)
+    assert (outcome.status, outcome.error.type) == ("timed_out", "TimedOut")
+    outcome = supervisor.run(faults, "faults.steps.exits_politely_when_told", [30], cancelled=after(0.3))
+    assert outcome.status == "cancelled"
+
+
+def after(seconds):
+    deadline = time.monotonic() + seconds
+    return lambda: time.monotonic() > deadline
+
+
+@pytest.mark.parametrize(("code", "seen"), [(0, 0), (3, 3), (None, 0), ("text", 1)])
+def test_the_exit_code_of_a_forked_child_is_its_own(supervisor, faults, code, seen):
+    assert supervisor.run(faults, "faults.steps.code_of_a_forked_exit", [code]).unwrap() == seen
+
+
+def test_what_c_code_printed_is_not_lost(supervisor, faults):
+    assert supervisor.run(faults, "faults.steps.prints_from_c").stdout == "from C"
+
+
+def test_an_exception_that_cannot_be_told_is_a_failure(supervisor, faults):
+    outcome = supervisor.run(faults, "faults.steps.raises_untellable")
+    assert (outcome.status, outcome.error.type) == ("failed", "Untellable")
+
+
+@pytest.mark.parametrize("function", ["returns_a_shared_tree", "returns_a_huge_number"])
+def test_what_json_cannot_say_in_reason_is_opaque(supervisor, faults, function):
+    outcome = supervisor.run(faults, f"faults.steps.{function}", timeout_seconds=30)
+    assert outcome.status == "completed"
+    assert not outcome.payload.has_json
+
+
+def test_cancelled_before_it_began_it_does_not_begin(supervisor, faults):
+    outcome = supervisor.run(faults, "faults.steps.speaks", [3], cancelled=lambda: True)
+    assert (outcome.status, outcome.stdout) == ("cancelled", "")
+
+
+def test_signals_that_the_host_blocks_are_not_blocked_in_its_steps(supervisor, faults):
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
+    try:
+        assert supervisor.run(faults, "faults.steps.crashes", timeout_seconds=20).status == "crashed"
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
+
+
+def test_a_fork_of_the_host_that_ends_takes_nothing_away(supervisor, faults):
+    supervisor.run(faults, "faults.steps.fine").unwrap()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            supervisor._finalizer()
+            gc.collect()
+        finally:
+            os._exit(0)
+    os.waitpid(pid, 0)
+    for _ in range(3):
+        assert supervisor.run(faults, "faults.steps.fine", [1]).unwrap() == 1

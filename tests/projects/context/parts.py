@@ -105,3 +105,82 @@ def many(ctx, number):
 
     with ThreadPoolExecutor(4) as pool:
         return sorted(pool.map(lambda n: ctx.step(f"part {n}", abs, -n), range(number)))
+
+
+def mark_of(mark):
+    with open(mark, "a") as file:
+        file.write("x")
+
+
+def dies_asking(ctx, mark):
+    import threading
+
+    mark_of(mark)
+    threading.Timer(0.1, os._exit, (7,)).start()
+    ctx.get_variable("x")
+
+
+def leaves_an_asker(ctx, mark):
+    import threading
+
+    mark_of(mark)
+
+    def ask():
+        while True:
+            ctx.set_variable("x", "y" * 1000)
+
+    threading.Thread(target=ask, daemon=True).start()
+    time.sleep(0.05)
+    return "z" * 50_000
+
+
+def interrupted(ctx):
+    import signal
+
+    def stop(*_):
+        raise TimeoutError
+
+    signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, 0.1)
+    try:
+        ctx.get_variable("slow")
+    except TimeoutError:
+        pass
+    return [ctx.get_variable("a"), ctx.get_variable("b")]
+
+
+def asks_in_a_fork(ctx):
+    read_end, write_end = os.pipe()
+    if os.fork() == 0:
+        try:
+            ctx.get_variable("x")
+        except Exception as error:
+            os.write(write_end, f"{type(error).__name__}: {error}".partition(": ask")[0].encode())
+        os._exit(0)
+    return os.read(read_end, 1000).decode()
+
+
+def tries_again(ctx, mark):
+    def charge():
+        mark_of(mark)
+        if len(Path(mark).read_text()) == 1:
+            raise ConnectionError
+        return "done"
+
+    for _ in range(2):
+        try:
+            return ctx.step("charge", charge)
+        except ConnectionError:
+            pass
+
+
+def numbered(ctx):
+    return [ctx.step("a#2", lambda: 1), ctx.step("a", lambda: 2), ctx.step("a", lambda: 3)]
+
+
+def floods(ctx):
+    channel = ctx._channel
+    while True:
+        call = b'{"arguments":0,"call":"get_variable","number":1,"parts":[12],"type":"call"}'
+        frame = b"HWE1" + len(call).to_bytes(4, "big") + call + b'{"name":"x"}'
+        os.write(channel.fd, len(frame).to_bytes(4, "big") + frame)

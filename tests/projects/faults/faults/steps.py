@@ -175,3 +175,46 @@ def writes_garbage():
         except OSError:
             pass
     time.sleep(60)
+
+
+def exits_politely_when_told(seconds):
+    import signal
+    import sys
+
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    time.sleep(seconds)
+
+
+def code_of_a_forked_exit(code):
+    import sys
+
+    pid = os.fork()
+    if pid == 0:
+        sys.exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def prints_from_c():
+    import ctypes
+
+    ctypes.CDLL(None).printf(b"from C")
+
+
+class Untellable(Exception):
+    def __getattribute__(self, name):
+        raise KeyError(name)
+
+
+def raises_untellable():
+    raise Untellable
+
+
+def returns_a_shared_tree():
+    tree = []
+    for _ in range(60):
+        tree = [tree, tree]
+    return tree
+
+
+def returns_a_huge_number():
+    return 10**5000
