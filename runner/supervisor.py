@@ -57,7 +57,7 @@ class Supervisor:
         if slots < 1:
             raise UsageError(f"a supervisor needs at least 1 slot, not {slots}")
         self.sandbox = sandboxes.checked_level(sandbox)
-        self._versions = Versions(cache)
+        self._versions = Versions(cache, self.sandbox)
         self._slots = FairSlots(slots)
         self._lanes = Lanes(slots)
         self._closing = threading.Event()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import queue
 import threading
 import time
@@ -12,7 +13,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from envs import EnvCache, Environment, EnvsError, Lease, read_project_settings
+from envs import EnvCache, Environment, EnvsError, Lease, ProjectSettings, read_project_settings
+from runner import sandbox as sandboxes
 from runner.child_programs import ChildPrograms
 from runner.errors import RunnerError, SupervisorClosed, ZygoteFailed
 from runner.step_process import StepProcess
@@ -33,12 +35,20 @@ TICK_SECONDS = 1.0
 class Version:
     """A code version in use: its leased environment and its zygote, started on first use and again if it died."""
 
-    def __init__(self, code_version_hash: str, cache: EnvCache, files: ChildFiles, programs: ChildPrograms) -> None:
+    def __init__(
+        self,
+        code_version_hash: str,
+        cache: EnvCache,
+        files: ChildFiles,
+        programs: ChildPrograms,
+        level: sandboxes.Level,
+    ) -> None:
         self._lock = threading.Lock()  # one builder of this version; other versions are not held up
         self._hash = code_version_hash
         self._cache = cache
         self._files = files
         self._programs = programs
+        self._level = level
         self._compiled = True
         self._lease: Lease | None = None
         self._environment: Environment | None = None
@@ -94,7 +104,7 @@ class Version:
         preload = tuple(module for module in dict.fromkeys((*asked_for, *self._modules)) if module not in self._unfit)
         program = self._programs.program_for(environment) if self._compiled else None
         try:
-            zygote = Zygote(_launch(environment, program, preload, seed=settings.seed), self._files)
+            zygote = Zygote(self._launch(environment, program, preload, settings), self._files)
         except ZygoteFailed as error:
             if program is not None and self._programs.is_to_blame(error.log_tail):
                 self._programs.forget(environment)
@@ -106,6 +116,7 @@ class Version:
             # A module that ends the interpreter, or never comes back, must do that in a step, which can tell of it.
             self._unfit |= ahead
             return self._start(environment)
+        sandboxes.warn_of_missing(self._level, zygote.unconfined)
         for module in asked_for:
             if module in zygote.preload_errors:
                 reason = zygote.preload_errors[module]
@@ -121,6 +132,27 @@ class Version:
         )
         zygote.close()
         return self._start(environment)
+
+    def _launch(
+        self, environment: Environment, program: Path | None, preload: tuple[str, ...], settings: ProjectSettings
+    ) -> Launch:
+        asked = settings.sandbox
+        parts = [environment.root, environment.project, environment.layer_root, self._files.support]
+        readable = [path for path in parts if path is not None]
+        confinement = sandboxes.confinement(
+            self._level, asked, readable, off_limits=[Path(self._cache.root), self._files.root]
+        )
+        passed_on = {name: os.environ[name] for name in asked.environment if name in os.environ}
+        return Launch(
+            code_version_hash=environment.hash,
+            python=environment.python,
+            import_paths=environment.import_paths,
+            program=program,
+            preload=preload,
+            seed=settings.seed,
+            environment={**passed_on, **child_environment(environment.bin_directories)},
+            confinement=confinement,
+        )
 
     def _replace(self, successor: Zygote | None) -> None:
         former, self._zygote = self._zygote, successor
@@ -192,8 +224,9 @@ class Version:
 class Versions:
     """All of them, and the thread that keeps processes ready and lets go of what is idle. Holds no supervisor."""
 
-    def __init__(self, cache: EnvCache) -> None:
+    def __init__(self, cache: EnvCache, level: sandboxes.Level = "none") -> None:
         self._cache = cache
+        self._level = level
         self._files = ChildFiles()
         self._programs = ChildPrograms(cache)
         self._lock = threading.Lock()
@@ -208,7 +241,7 @@ class Versions:
         with self._lock:
             version = self._versions.get(code_version_hash)
             if version is None:
-                version = Version(code_version_hash, self._cache, self._files, self._programs)
+                version = Version(code_version_hash, self._cache, self._files, self._programs, self._level)
                 self._versions[code_version_hash] = version
             return version
 
@@ -273,15 +306,3 @@ class Versions:
         for number, (since, index) in enumerate(idle):
             if since < oldest_allowed or len(idle) - number > MAX_ZYGOTES:
                 versions[index].retire()
-
-
-def _launch(environment: Environment, program: Path | None, preload: tuple[str, ...], *, seed: bool) -> Launch:
-    return Launch(
-        code_version_hash=environment.hash,
-        python=environment.python,
-        import_paths=environment.import_paths,
-        program=program,
-        preload=preload,
-        seed=seed,
-        environment=child_environment(environment.bin_directories),
-    )

@@ -6,9 +6,10 @@ folder: it stands on the child's import path until the first line below has run.
 
 Arguments   bootstrap.py CONFIG, a JSON object: control_fd, import_paths (the project's roots, put first),
             support_path (the copy of cloudpickle, put last), preload (modules to import before forking), seed (whether
-            random numbers repeat when a step is run again).
-Control fd  a stream socket. Sends {"type": "hello", protocol, python, pid, preload_errors, threaded} once ready: the
-            last names the module whose import left threads behind. Then takes
+            random numbers repeat when a step is run again); if it is to be confined, confinement_program (the file
+            beside this one) and confinement (what that is told).
+Control fd  a stream socket. Sends {"type": "hello", protocol, python, pid, preload_errors, threaded, unconfined} once
+            ready: the module whose import left threads behind, and what this kernel cannot confine. Then takes
             {"type": "spawn", scratch}, followed by four descriptors: the step's socket, stdout, stderr, exit pipe;
             {"type": "signal", pid, signal}, sent on to the step's whole process group.
             At its end of file, the supervisor is gone: everything is killed and the zygote exits.
@@ -26,6 +27,8 @@ import sys
 
 if sys.path and not getattr(sys.flags, "safe_path", False):
     del sys.path[0]  # this folder; before 3.11 no option keeps it off the path
+
+import site  # started without it, so that main decides when its code runs; these are modules that it brings
 
 _AT_START = frozenset(sys.modules)
 
@@ -92,6 +95,7 @@ _encode_view = json.JSONEncoder(allow_nan=False, ensure_ascii=False).encode
 
 _THIS_FILE = sys._getframe().f_code.co_filename  # not __file__, which may be of the compiled program
 _seeds = True
+_confinement = None
 _cloudpickle = None  # see load_cloudpickle
 _import_paths = []
 _files_opened_ahead = []  # by preloaded modules
@@ -368,6 +372,8 @@ def be_a_step_process(step_fd, stdout_fd, stderr_fd, scratch):
         os.close(source)
     os.environ["TMPDIR"] = os.environ["HOME"] = scratch
     os.chdir(scratch)
+    if _confinement is not None:
+        _confinement.enter_step(scratch)
     channel = Channel(step_fd)
     write_all(step_fd, frame_of(b'{"parts":[],"pid":%d,"type":"ready"}' % os.getpid()))  # json.dumps takes 20 pages
     poll = select.poll()
@@ -1223,8 +1229,16 @@ def count_threads():
         return len(sys._current_frames())
 
 
+def load_confinement(path):
+    """Its class, without a module of that name: a project may have one."""
+    names = {"__name__": "hwe_confinement"}
+    with open(path, "rb") as file:
+        exec(compile(file.read(), "<hwe confinement>", "exec"), names)  # noqa: S102 - a program of ours
+    return names["Confinement"]
+
+
 def main():
-    global _prctl, _import_paths, _seeds
+    global _prctl, _import_paths, _seeds, _confinement
     try:
         config = json.loads(sys.argv[1])
         control_fd, import_paths = config["control_fd"], config["import_paths"]
@@ -1240,6 +1254,11 @@ def main():
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if _prctl is not None:
         _prctl(38, 1, 0, 0, 0)  # PR_SET_NO_NEW_PRIVS: of this process and all below it
+        _prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER: orphans of steps come here, not to init
+    if "confinement" in config:
+        _confinement = load_confinement(config["confinement_program"])(config["confinement"])
+        _confinement.enter_zygote()
+    site.main()  # only now: files of site-packages may hold code
     sys.path.append(config["support_path"])  # last, so that a version's own cloudpickle wins over the copy
     make_way(import_paths)
     os.set_inheritable(control_fd, False)
@@ -1251,14 +1270,13 @@ def main():
         except BaseException:
             pass  # replaced by a preloaded module
     zygote = Zygote(control_fd)
-    if _prctl is not None:
-        _prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER: orphans of steps come here, not to init
     faulthandler.enable(2)  # whatever that is: in a step process, the step's stderr
     gc.collect()
     _files_opened_ahead.extend(open_files())
     gc.freeze()
     hello = {"type": "hello", "protocol": PROTOCOL, "python": PYTHON, "pid": os.getpid()}
-    write_all(control_fd, encode(dict(hello, preload_errors=preload_errors, threaded=threaded)))
+    unconfined = _confinement.missing if _confinement is not None else []
+    write_all(control_fd, encode(dict(hello, preload_errors=preload_errors, threaded=threaded, unconfined=unconfined)))
     zygote.serve()
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from envs import capture
-from runner.cli import ANSWER_IS_NO, driving, render, set_up_logging
+from runner.cli import ANSWER_IS_NO, doctor, driving, render, set_up_logging
 from runner.cli.installation import opened, submit
 from runner.errors import UsageError
 from runner.settings import load_settings
@@ -217,6 +217,18 @@ def cancel_command(run_id: Annotated[str, typer.Argument(metavar="RUN")], *, as_
         render.print_json(render.run_head(run))
     else:
         print(f"{run.run_id} is {run.status}")
+
+
+@app.command("doctor")
+def doctor_command(*, as_json: JsonOption = False) -> None:
+    """Say what the sandbox enforces on this machine, by trying it. Exit code 1: something is absent."""
+    document = doctor.examine(load_settings(HERE))
+    if as_json:
+        render.print_json(document)
+    else:
+        doctor.print_findings(document)
+    if not doctor.is_sound(document):
+        raise typer.Exit(ANSWER_IS_NO)
 
 
 def _version(value: bool) -> None:

@@ -28,7 +28,7 @@ def step_processes(site):
             command = Path(f"/proc/{pid}/cmdline").read_bytes()
         except OSError:
             continue
-        if b"bootstrap.py" in command and str(site.home).encode() in command:
+        if b"control_fd" in command and str(site.home).encode() in command:
             found.append(int(pid))
     return found
 
