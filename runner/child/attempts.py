@@ -47,7 +47,7 @@ def attempts(config):
         "signal outside": lambda: os.kill(victim, 0),
         "read memory": lambda: os.close(os.open("/proc/%d/environ" % victim, os.O_RDONLY)),
         "leave the group": lambda: in_a_child(os.setsid),
-        "gain capabilities": lambda: status_says("CapBnd", "0000000000000000"),
+        "gain capabilities": lambda: status_says("CapPrm", "0000000000000000"),
         "gain privileges": lambda: status_says("NoNewPrivs", "1"),
         "new namespace": lambda: in_a_child(lambda: check(libc.unshare(0x10000000))),  # CLONE_NEWUSER
         "socket": lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM).close(),
