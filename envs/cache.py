@@ -202,8 +202,9 @@ def _usable_root(path: str) -> str:
     user = os.geteuid()
     if status.st_uid != user and (user != 0 or os.path.islink(path)):
         raise CacheUnusable(path, f"belongs to another user ({status.st_uid}); choose a directory of your own")
-    if status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:
-        raise CacheUnusable(path, f"can be written by everybody; run: chmod o-w {path}")
+    # Also with the sticky bit: whoever may add to it could be there first with a directory of ours.
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise CacheUnusable(path, f"can be written by others; run: chmod go-w {path}")
     if not os.access(path, os.W_OK | os.X_OK):
         raise CacheUnusable(path, "is not writable for this user; make it so, or choose another place")
     return os.path.realpath(path)

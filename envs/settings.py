@@ -3,7 +3,7 @@
 import logging
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from envs.errors import (
@@ -14,6 +14,7 @@ from envs.errors import (
     UnsupportedFile,
 )
 from envs.manifest import is_python_version, path_problem
+from envs.sandbox_settings import SandboxSettings, read_sandbox_table
 
 logger = logging.getLogger("envs")
 
@@ -42,7 +43,7 @@ class ProjectSettings:
     python: "3.12" or "3.12.1"; None: the Python of whoever runs it. requirements: path of the lock file,
     relative and POSIX, or None. include: gitignore-style patterns, None for everything. exclude: likewise.
     preload: names of modules that may be imported ahead of time. seed: whether random numbers repeat when a step
-    is run again as the same attempt.
+    is run again as the same attempt. sandbox: what its steps may do and use up.
     """
 
     python: str | None = None
@@ -51,6 +52,7 @@ class ProjectSettings:
     exclude: tuple[str, ...] = ()
     preload: tuple[str, ...] = ()
     seed: bool = True
+    sandbox: SandboxSettings = field(default_factory=SandboxSettings)
 
 
 def read_project_settings(
@@ -77,6 +79,7 @@ def read_project_settings(
         exclude=_strings(table, "exclude") or (),
         preload=_modules(table),
         seed=_flag(table, "seed", default=True),
+        sandbox=_sandbox(table),
     )
 
 
@@ -153,6 +156,16 @@ def _flag(table: dict[str, Any], key: str, *, default: bool) -> bool:
     if not isinstance(value, bool):
         raise ProjectSettingsInvalid(PYPROJECT, f"[tool.hwe] {key} is {value!r}; write true or false")
     return value
+
+
+def _sandbox(table: dict[str, Any]) -> SandboxSettings:
+    asked = table.get("sandbox")
+    if not isinstance(asked, dict):  # the name of a level is the installation's
+        return SandboxSettings()
+    try:
+        return read_sandbox_table(asked)
+    except ValueError as error:
+        raise ProjectSettingsInvalid(PYPROJECT, f"[tool.hwe.sandbox] {error}") from None
 
 
 def _modules(table: dict[str, Any]) -> tuple[str, ...]:

@@ -67,7 +67,7 @@ class Supervisor:
         if slots < 1:
             raise UsageError(f"a supervisor needs at least 1 slot, not {slots}")
         self.sandbox = sandboxes.checked_level(sandbox)
-        self._versions = Versions(cache, Options(network, comparing, variables or {}))
+        self._versions = Versions(cache, Options(self.sandbox, network, comparing, variables or {}))
         self._slots = FairSlots(slots)
         self._lanes = Lanes(slots)
         self._closing = threading.Event()

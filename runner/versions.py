@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import queue
 import threading
 import time
@@ -13,7 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from envs import EnvCache, Environment, EnvsError, Lease, read_project_settings
+from envs import EnvCache, Environment, EnvsError, Lease, ProjectSettings, read_project_settings
+from runner import sandbox as sandboxes
 from runner.child_programs import ChildPrograms
 from runner.errors import RunnerError, SupervisorClosed, ZygoteFailed
 from runner.step_process import StepProcess
@@ -35,6 +37,7 @@ TICK_SECONDS = 1.0
 class Options:
     """What all zygotes of one supervisor are started with. `variables` join the environment of every step."""
 
+    level: sandboxes.Level = "none"
     network: bool = True
     comparing: bool = False
     variables: Mapping[str, str] = field(default_factory=dict)
@@ -107,9 +110,7 @@ class Version:
         preload = tuple(module for module in dict.fromkeys((*asked_for, *self._modules)) if module not in self._unfit)
         program = self._programs.program_for(environment) if self._compiled else None
         try:
-            zygote = Zygote(
-                _launch(environment, program, preload, seed=settings.seed, options=self._options), self._files
-            )
+            zygote = Zygote(self._launch(environment, program, preload, settings), self._files)
         except ZygoteFailed as error:
             if program is not None and self._programs.is_to_blame(error.log_tail):
                 self._programs.forget(environment)
@@ -121,6 +122,7 @@ class Version:
             # A module that ends the interpreter, or never comes back, must do that in a step, which can tell of it.
             self._unfit |= ahead
             return self._start(environment)
+        sandboxes.warn_of_missing(self._options.level, zygote.unconfined)
         for module in asked_for:
             if module in zygote.preload_errors:
                 reason = zygote.preload_errors[module]
@@ -136,6 +138,29 @@ class Version:
         )
         zygote.close()
         return self._start(environment)
+
+    def _launch(
+        self, environment: Environment, program: Path | None, preload: tuple[str, ...], settings: ProjectSettings
+    ) -> Launch:
+        asked = settings.sandbox
+        parts = [environment.root, environment.project, environment.layer_root, self._files.support]
+        readable = [path for path in parts if path is not None]
+        confinement = sandboxes.confinement(
+            self._options.level, asked, readable, off_limits=[Path(self._cache.root), self._files.root]
+        )
+        passed_on = {name: os.environ[name] for name in asked.environment if name in os.environ}
+        return Launch(
+            code_version_hash=environment.hash,
+            python=environment.python,
+            import_paths=environment.import_paths,
+            program=program,
+            preload=preload,
+            seed=settings.seed,
+            network=self._options.network,
+            comparing=self._options.comparing,
+            environment={**self._options.variables, **passed_on, **child_environment(environment.bin_directories)},
+            confinement=confinement,
+        )
 
     def _replace(self, successor: Zygote | None) -> None:
         former, self._zygote = self._zygote, successor
@@ -289,19 +314,3 @@ class Versions:
         for number, (since, index) in enumerate(idle):
             if since < oldest_allowed or len(idle) - number > MAX_ZYGOTES:
                 versions[index].retire()
-
-
-def _launch(
-    environment: Environment, program: Path | None, preload: tuple[str, ...], *, seed: bool, options: Options
-) -> Launch:
-    return Launch(
-        code_version_hash=environment.hash,
-        python=environment.python,
-        import_paths=environment.import_paths,
-        program=program,
-        preload=preload,
-        seed=seed,
-        network=options.network,
-        comparing=options.comparing,
-        environment={**options.variables, **child_environment(environment.bin_directories)},
-    )

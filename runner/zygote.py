@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, Any, Self
 
 import multiprocess
 from multiprocess import reduction
@@ -47,6 +47,7 @@ LESSEN_SECONDS = 5.0
 GREET_SECONDS = 1.0
 
 BOOTSTRAP = Path(__file__).parent / "child" / "bootstrap.py"
+CONFINEMENT = BOOTSTRAP.with_name("confinement.py")
 
 
 _PREFIX = "hwe-run-"
@@ -66,6 +67,7 @@ class Launch:
     network: bool
     comparing: bool  # with recorded results, for a replay
     environment: Mapping[str, str]
+    confinement: Mapping[str, Any] | None = None  # what the child holds itself to; see runner/sandbox/
 
 
 class ChildFiles:
@@ -87,9 +89,11 @@ class ChildFiles:
         self.support = self.root / "support"
         self.bootstrap = self.root / "bootstrap.py"
         self.scratch = self.root / "scratch"
+        self.confinement = self.root / "confinement.py"
         shutil.copy(BOOTSTRAP, self.bootstrap)
         self.comparison = self.root / "comparison.py"
         shutil.copy(BOOTSTRAP.parent / "comparison.py", self.comparison)
+        shutil.copy(CONFINEMENT, self.confinement)
         found = importlib.util.find_spec("cloudpickle")  # importing it takes a third of a bare interpreter's start
         assert found is not None
         assert found.origin is not None
@@ -103,6 +107,11 @@ class ChildFiles:
         """A new empty directory for one step."""
         path = self.scratch / str(next(self._numbers))
         path.mkdir(mode=0o700, parents=True)  # a step may have removed what is above
+
+    def new_scratch(self, parent: Path | None = None) -> Path:
+        """A new empty directory: for one step, or, without a parent, for the directories of one zygote's steps."""
+        path = (parent or self.scratch) / str(next(self._numbers))
+        path.mkdir(mode=0o700)
         return path
 
     def close(self) -> None:
@@ -131,6 +140,7 @@ class Zygote:
         self.launch = launch
         self.python = ""
         self._files = files
+        self._scratches = files.new_scratch()  # of its own: code that it preloads may write to all of it
         self._lock = threading.Lock()
         self._spares: deque[StepProcess] = deque()
         self._wanted = 1
@@ -166,9 +176,20 @@ class Zygote:
             "network": launch.network,
             "comparison": str(self._files.comparison) if launch.comparing else None,
         }
+        if launch.confinement is not None:
+            config["confinement"] = {**launch.confinement, "scratches": str(self._scratches)}
+            config["confinement_program"] = str(self._files.confinement)
         # -s: no user site. -I would also drop PYTHONHASHSEED, which a replay needs; -P only exists from 3.11 on,
-        # and the bootstrap does the same by hand. -B: an environment is never written to.
-        command = [str(launch.python), "-s", "-B", str(launch.program or self._files.bootstrap), json.dumps(config)]
+        # and the bootstrap does the same by hand. -B: an environment is never written to. -S: code of site-packages,
+        # in .pth files, runs at the start; the bootstrap lets it when it is confined.
+        command = [
+            str(launch.python),
+            "-s",
+            "-S",
+            "-B",
+            str(launch.program or self._files.bootstrap),
+            json.dumps(config),
+        ]
         try:
             return subprocess.Popen(
                 command,
@@ -200,6 +221,7 @@ class Zygote:
         self.python = str(hello.header.get("python"))
         self.preload_errors = dict(hello.header.get("preload_errors") or {})
         self.threaded = tuple(hello.header.get("threaded") or ())
+        self.unconfined = tuple(hello.header.get("unconfined") or ())
 
     @property
     def alive(self) -> bool:
@@ -283,7 +305,7 @@ class Zygote:
     def _spawn(self) -> StepProcess:
         ours: list[int] = []
         theirs: list[int] = []
-        scratch = self._files.new_scratch()
+        scratch = self._files.new_scratch(self._scratches)
         try:
             channel, their_channel = multiprocess.Pipe(duplex=True)
             ours.append(_detach(channel))

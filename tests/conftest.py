@@ -106,7 +106,7 @@ def small_disk(tmp_path):
     def make(kibibytes):
         while mounted:
             subprocess.run(["umount", mounted.pop()], check=True)
-        command = ["mount", "-t", "tmpfs", "-o", f"size={kibibytes}k", "none", mount]
+        command = ["mount", "-t", "tmpfs", "-o", f"size={kibibytes}k,mode=700", "none", mount]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             pytest.skip(f"FULL AND READ-ONLY DISKS NOT TESTED: no right to mount a tmpfs: {done.stderr.strip()}")

@@ -7,9 +7,10 @@ folder: it stands on the child's import path until the first line below has run.
 Arguments   bootstrap.py CONFIG, a JSON object: control_fd, import_paths (the project's roots, put first),
             support_path (the copy of cloudpickle, put last), preload (modules to import before forking), seed (whether
             random numbers repeat when a step is run again), network (false: steps have none, or the zygote does not
-            start), comparison (the path of the program that compares results with recorded ones, for a replay).
-Control fd  a stream socket. Sends {"type": "hello", protocol, python, pid, preload_errors, threaded} once ready: the
-            last names the module whose import left threads behind. Then takes
+            start), comparison (the path of the program that compares results with recorded ones, for a replay); if it
+            is to be confined, confinement_program (the file beside this one) and confinement (what that is told).
+Control fd  a stream socket. Sends {"type": "hello", protocol, python, pid, preload_errors, threaded, unconfined} once
+            ready: the module whose import left threads behind, and what this kernel cannot confine. Then takes
             {"type": "spawn", scratch}, followed by four descriptors: the step's socket, stdout, stderr, exit pipe;
             {"type": "signal", pid, signal}, sent on to the step's whole process group.
             At its end of file, the supervisor is gone: everything is killed and the zygote exits.
@@ -28,6 +29,8 @@ import sys
 
 if sys.path and not getattr(sys.flags, "safe_path", False):
     del sys.path[0]  # this folder; before 3.11 no option keeps it off the path
+
+import site  # started without it, so that main decides when its code runs; these are modules that it brings
 
 _AT_START = frozenset(sys.modules)
 
@@ -103,6 +106,7 @@ _THIS_FILE = sys._getframe().f_code.co_filename  # not __file__, which may be of
 _libc = None
 _seeds = True
 _comparison = None  # see load_comparison
+_confinement = None
 _cloudpickle = None  # see load_cloudpickle
 _import_paths = []
 _files_opened_ahead = []  # by preloaded modules
@@ -383,6 +387,8 @@ def be_a_step_process(step_fd, stdout_fd, stderr_fd, scratch):
         os.close(source)
     os.environ["TMPDIR"] = os.environ["HOME"] = scratch
     os.chdir(scratch)
+    if _confinement is not None:
+        _confinement.enter_step(scratch)
     channel = Channel(step_fd)
     write_all(step_fd, frame_of(b'{"parts":[],"pid":%d,"type":"ready"}' % os.getpid()))  # json.dumps takes 20 pages
     poll = select.poll()
@@ -1363,8 +1369,16 @@ def count_threads():
         return len(sys._current_frames())
 
 
+def load_confinement(path):
+    """Its class, without a module of that name: a project may have one."""
+    names = {"__name__": "hwe_confinement"}
+    with open(path, "rb") as file:
+        exec(compile(file.read(), "<hwe confinement>", "exec"), names)
+    return names["Confinement"]
+
+
 def main():
-    global _libc, _prctl, _import_paths, _seeds, _comparison
+    global _libc, _prctl, _import_paths, _seeds, _comparison, _confinement
     try:
         config = json.loads(sys.argv[1])
         control_fd, import_paths = config["control_fd"], config["import_paths"]
@@ -1386,6 +1400,11 @@ def main():
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if _prctl is not None:
         _prctl(38, 1, 0, 0, 0)  # PR_SET_NO_NEW_PRIVS: of this process and all below it
+        _prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER: orphans of steps come here, not to init
+    if "confinement" in config:
+        _confinement = load_confinement(config["confinement_program"])(config["confinement"])
+        _confinement.enter_zygote()
+    site.main()  # only now: files of site-packages may hold code
     sys.path.append(config["support_path"])  # last, so that a version's own cloudpickle wins over the copy
     make_way(import_paths)
     os.set_inheritable(control_fd, False)
@@ -1397,14 +1416,13 @@ def main():
         except BaseException:
             pass  # replaced by a preloaded module
     zygote = Zygote(control_fd)
-    if _prctl is not None:
-        _prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER: orphans of steps come here, not to init
     faulthandler.enable(2)  # whatever that is: in a step process, the step's stderr
     gc.collect()
     _files_opened_ahead.extend(open_files())
     gc.freeze()
     hello = {"type": "hello", "protocol": PROTOCOL, "python": PYTHON, "pid": os.getpid()}
-    write_all(control_fd, encode(dict(hello, preload_errors=preload_errors, threaded=threaded)))
+    unconfined = _confinement.missing if _confinement is not None else []
+    write_all(control_fd, encode(dict(hello, preload_errors=preload_errors, threaded=threaded, unconfined=unconfined)))
     zygote.serve()
 
 

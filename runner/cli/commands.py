@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from envs import capture
-from runner.cli import ANSWER_IS_NO, driving, render, set_up_logging
+from runner.cli import ANSWER_IS_NO, doctor, driving, render, set_up_logging
 from runner.cli.copy_artifacts import copy_command
 from runner.cli.installation import opened, submit
 from runner.cli.migrate import migrate_command
@@ -226,6 +226,18 @@ def cancel_command(run_id: Annotated[str, typer.Argument(metavar="RUN")], *, as_
         render.print_json(render.run_head(run))
     else:
         print(f"{run.run_id} is {run.status}")
+
+
+@app.command("doctor")
+def doctor_command(*, as_json: JsonOption = False) -> None:
+    """Say what the sandbox enforces on this machine, by trying it. Exit code 1: something is absent."""
+    document = doctor.examine(load_settings(HERE))
+    if as_json:
+        render.print_json(document)
+    else:
+        doctor.print_findings(document)
+    if not doctor.is_sound(document):
+        raise typer.Exit(ANSWER_IS_NO)
 
 
 app.command("validate-code-versions")(validate_command)

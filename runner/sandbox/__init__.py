@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import sys
-from dataclasses import dataclass
-from typing import Literal
+import logging
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Literal
 
 from runner.errors import SandboxUnavailable, UsageError
+from runner.sandbox.guarantees import Guarantee, guarantees
+from runner.sandbox.limits import Asked
+from runner.sandbox.process_level import confinement as _process_confinement
+
+__all__ = ["LEVELS", "Guarantee", "Level", "checked_level", "confinement", "guarantees", "warn_of_missing"]
+
+logger = logging.getLogger("hwe.supervisor")
 
 Level = Literal["none", "process", "locked-down"]
 LEVELS: tuple[Level, ...] = ("none", "process", "locked-down")
 
-
-@dataclass(frozen=True)
-class Guarantee:
-    """One thing that is enforced, partly enforced or absent here. `detail` says why, and what would enable it."""
-
-    name: str
-    state: Literal["enforced", "partial", "absent"]
-    detail: str = ""
+_warned: set[str] = set()
 
 
 def checked_level(name: str) -> Level:
@@ -37,24 +38,29 @@ def checked_level(name: str) -> Level:
     return level
 
 
-def guarantees(level: Level) -> tuple[Guarantee, ...]:
-    """What holds for every step at `level` on this machine."""
-    linux = sys.platform.startswith("linux")
-    tree: Literal["enforced", "partial"] = "enforced" if linux else "partial"
-    confined = "arrives with the sandbox's Landlock and seccomp parts; until then a step may do what its user may"
-    return (
-        Guarantee("fresh process per step", "enforced"),
-        Guarantee("clean environment", "enforced", "an allowlist of variables; none of the worker's own"),
-        Guarantee("no inherited descriptors", "enforced"),
-        Guarantee("wall clock limit", "enforced", "SIGTERM, then SIGKILL, to the whole group"),
-        Guarantee(
-            "process tree ended",
-            tree,
-            "" if linux else "a process that left the group is only found on Linux",
-        ),
-        Guarantee("no core dumps", "enforced"),
-        Guarantee("no new privileges", "enforced" if linux else "absent", "" if linux else "a Linux mechanism"),
-        Guarantee("writes only to scratch", "absent", "asked for none" if level == "none" else confined),
-        Guarantee("no reach to other processes", "absent", "asked for none" if level == "none" else confined),
-        Guarantee("network off on request", "absent", "asked for none" if level == "none" else confined),
-    )
+def confinement(
+    level: Level, asked: Asked, readable: Iterable[Path], *, off_limits: Iterable[Path]
+) -> dict[str, Any] | None:
+    """What a zygote is told to hold itself to, or None for nothing. `readable`: its environment.
+
+    Raises `SandboxUnavailable` when a project asks for a path that leads to other versions: `off_limits`.
+    """
+    if level == "none":
+        return None
+    forbidden = [path.resolve() for path in off_limits]
+    for path in (*asked.readable, *asked.writable):
+        real = Path(path).resolve()
+        for place in forbidden:
+            if real.is_relative_to(place) or place.is_relative_to(real):
+                raise SandboxUnavailable(
+                    f"[tool.hwe.sandbox] asks for {path}, where code versions are kept ({place}): ask for less"
+                )
+    return _process_confinement(asked, readable)
+
+
+def warn_of_missing(level: Level, missing: Sequence[str]) -> None:
+    """Say once in the life of this process what the kernel does not enforce of what was asked for."""
+    told = ", ".join(missing)
+    if missing and told not in _warned:
+        _warned.add(told)
+        logger.warning("sandbox %r: this kernel lacks %s; `hwe doctor` says what is not enforced", level, told)

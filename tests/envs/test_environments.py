@@ -246,9 +246,10 @@ def test_a_full_store_is_said_plainly(version, small_disk):
 
 def test_a_cache_that_others_could_write_is_refused(tmp_path):
     (tmp_path / "open").mkdir()
-    (tmp_path / "open").chmod(0o777)
-    with pytest.raises(envs.CacheUnusable, match="chmod o-w"):
-        EnvCache(tmp_path / "open")
+    for mode in (0o777, 0o1777, 0o770):
+        (tmp_path / "open").chmod(mode)
+        with pytest.raises(envs.CacheUnusable, match="chmod go-w"):
+            EnvCache(tmp_path / "open")
     (tmp_path / "file").touch()
     with pytest.raises(envs.CacheUnusable, match="not a directory"):
         EnvCache(tmp_path / "file")
