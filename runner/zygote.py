@@ -103,10 +103,6 @@ class ChildFiles:
         self.scratch.mkdir()
         self._numbers = itertools.count(1)
 
-    def new_scratch(self) -> Path:
-        """A new empty directory for one step."""
-        path = self.scratch / str(next(self._numbers))
-        path.mkdir(mode=0o700, parents=True)  # a step may have removed what is above
 
     def new_scratch(self, parent: Path | None = None) -> Path:
         """A new empty directory: for one step, or, without a parent, for the directories of one zygote's steps."""
