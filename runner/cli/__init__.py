@@ -7,6 +7,7 @@ import io
 import logging
 import os
 import sys
+from typing import TextIO
 
 # Exit codes: 0 done, 1 the answer is no, 2 wrong usage, 3 could not do it.
 ANSWER_IS_NO = 1
@@ -62,9 +63,24 @@ def complain(message: str) -> None:
     print(f"hwe: {one_line}", file=sys.stderr, flush=True)
 
 
+def give_up_stderr() -> None:
+    """Nobody reads it any more: what is written to it from now on, and what it still holds, goes nowhere."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stderr.fileno())
+    os.close(null)
+
+
+class _LogHandler(logging.StreamHandler[TextIO]):
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        if isinstance(sys.exc_info()[1], BrokenPipeError):
+            give_up_stderr()
+        else:
+            super().handleError(record)
+
+
 def set_up_logging(*, verbose: bool) -> None:
     """Logs go to stderr, so that stdout holds nothing but results."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _LogHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root = logging.getLogger("hwe")
     root.handlers[:] = [handler]

@@ -16,6 +16,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 
 from runner.advance import Progress
+from runner.cli import give_up_stderr
 
 _FINAL = {"completed", "failed", "cancelled"}
 
@@ -39,7 +40,10 @@ class PlainReporter:
     def say(self, text: str) -> None:
         # Whoever read this may be gone, which is no business of the runs.
         with self._lock, contextlib.suppress(OSError, ValueError):
-            print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
+            try:
+                print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
+            except BrokenPipeError:
+                give_up_stderr()
 
     def progress(self, event: Progress) -> None:
         what = f"step {event.step_key} " if event.step_key else ""

@@ -72,6 +72,7 @@ class PythonTool:
         self._driver = f"{EXTERNAL}{os.getpid()}"
         self._warned: set[str] = set()
         self._warning = threading.Lock()
+        self._claiming = threading.Lock()
 
     @classmethod
     def open(cls, project: str | os.PathLike[str], *, settings: Settings | None = None) -> Self:
@@ -150,7 +151,7 @@ class PythonTool:
             version,
             with_values(function, list(args[1:]), keywords, context),
             timeout_seconds=timeout_seconds,
-            cancelled=lambda: not self._ledger.is_driven_under(run.run_id, epoch),
+            cancelled=lambda: self._ledger.status(run.run_id) != "running",
             answer=StepCalls(self._ledger, self._values, run.run_id, epoch, step.step_key, attempt, {}),
         )
         self._finish(run, step, attempt, outcome)
@@ -240,8 +241,9 @@ class PythonTool:
     def _under_epoch(self, run_id: str, act: Callable[[int], T]) -> T:
         """Steps of one run may run at the same time: they share an epoch, which the first of them raises."""
         for attempt in range(1, TRIES + 1):
-            run = self._ledger.run(run_id)
-            epoch = run.epoch if run.status == "running" else self._ledger.claim(run_id, self._driver)
+            with self._claiming:  # or two first steps would each raise it, and the second fence off the first
+                run = self._ledger.run(run_id)
+                epoch = run.epoch if run.status == "running" else self._ledger.claim(run_id, self._driver)
             try:
                 return act(run.epoch if epoch is None else epoch)
             except Fenced:

@@ -17,7 +17,8 @@ def start(site, run_id="run-1"):
 def test_parts_of_a_step_are_done_once_across_a_kill_and_variables_stay(site):
     mark, gate = start(site)
     with site.worker() as worker:
-        site.wait_until(lambda: mark.exists() and mark.read_text() == "xx")
+        with site.ledger() as ledger:
+            site.wait_until(lambda: ledger.contexts.substep("run-1", "charge", "charge#2") is not None)
         worker.send_signal(signal.SIGKILL)
         worker.wait()
     gate.touch()
