@@ -75,6 +75,16 @@ class ZygoteGone(ZygoteFailed):
     """It was there, and is no more: another one can be started, and nothing of the step has happened."""
 
 
+class GivenUp(RunnerError):
+    """Whoever waited for a zygote to start does not any more: its run was cancelled, or the step's time is up."""
+
+    fault = "user code"
+
+    def __init__(self, ended_by: Literal["timeout", "cancel"]) -> None:
+        self.ended_by = ended_by
+        super().__init__(f"given up waiting for a zygote: {ended_by}")
+
+
 class SandboxUnavailable(RunnerError):
     """The asked level of sandbox cannot be enforced here, and running with less was not asked for."""
 

@@ -22,6 +22,10 @@ EndedBy = Literal["itself", "timeout", "cancel"]
 class Parent(Protocol):
     """The zygote, as far as a step process needs it."""
 
+    @property
+    def shares_pids(self) -> bool:
+        """Whether the pids of its step processes mean the same processes here."""
+
     def know(self, pid: int) -> None:
         """`pid` is a step process."""
 
@@ -102,7 +106,7 @@ class StepProcess:
         """Its first words have come, which tell its pid."""
         self.pid = pid
         self.parent.know(pid)
-        if hasattr(os, "pidfd_open"):
+        if self.parent.shares_pids and hasattr(os, "pidfd_open"):
             with contextlib.suppress(OSError):  # it died at once, or the kernel is older than 5.3
                 self.pidfd = os.pidfd_open(pid)
 

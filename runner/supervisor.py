@@ -7,12 +7,14 @@ converse with it until it is dead, and say how it ended.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import json
 import logging
 import os
 import signal
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -24,7 +26,7 @@ from runner import sandbox as sandboxes
 from runner.body import Memory, item_at
 from runner.calls import Answer, outside_of_runs
 from runner.conversation import Conversation
-from runner.errors import ProtocolError, SupervisorClosed, UsageError, ZygoteGone
+from runner.errors import GivenUp, ProtocolError, SupervisorClosed, UsageError, ZygoteGone
 from runner.outcome import Status, StepError, StepOutcome, Usage
 from runner.payload import Payload
 from runner.request import StepContext, StepRequest, module_of, with_values
@@ -33,6 +35,7 @@ from runner.step_process import Ending
 from runner.streams import LineStream
 from runner.versions import Options, Versions
 from runner.wire import Message
+from runner.zygote import START_TIMEOUT_SECONDS, Patience
 
 logger = logging.getLogger("hwe.supervisor")
 
@@ -66,8 +69,9 @@ class Supervisor:
     ) -> None:
         if slots < 1:
             raise UsageError(f"a supervisor needs at least 1 slot, not {slots}")
-        self.sandbox = sandboxes.checked_level(sandbox)
-        self._versions = Versions(cache, Options(self.sandbox, network, comparing, variables or {}))
+        level = sandboxes.level_of(sandbox)
+        self.sandbox = level.name
+        self._versions = Versions(cache, Options(level, network, comparing, variables or {}))
         self._slots = FairSlots(slots)
         self._lanes = Lanes(slots)
         self._closing = threading.Event()
@@ -144,9 +148,15 @@ class Supervisor:
     ) -> Ending:
         version = self._versions.get(code_version_hash)
         stdout, stderr = self._streams(code_version_hash, request)
-        # The slot comes last: whoever waits for an environment to be built keeps nobody else from running.
-        with version.in_use(request.modules) as zygote, self._slots.one(code_version_hash, cancelled) as got_slot:
-            if not got_slot or cancelled():
+        began = time.monotonic()
+        limit = START_TIMEOUT_SECONDS if timeout_seconds is None else min(timeout_seconds, START_TIMEOUT_SECONDS)
+        with contextlib.ExitStack() as holding:
+            try:
+                zygote = holding.enter_context(version.in_use(request.modules, Patience(limit, cancelled)))
+            except GivenUp as given_up:
+                return Ending(ended_by=given_up.ended_by, wall_seconds=time.monotonic() - began)
+            # The slot comes last: whoever waits for an environment to be built keeps nobody else from running.
+            if not holding.enter_context(self._slots.one(code_version_hash, cancelled)) or cancelled():
                 return Ending(ended_by="cancel")
             step = zygote.take()
             try:

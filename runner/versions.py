@@ -16,10 +16,12 @@ from typing import TypeVar
 
 from envs import EnvCache, Environment, EnvsError, Lease, ProjectSettings, read_project_settings
 from runner import sandbox as sandboxes
+from runner.child_files import ChildFiles
 from runner.child_programs import ChildPrograms
-from runner.errors import RunnerError, SupervisorClosed, ZygoteFailed
+from runner.errors import GivenUp, RunnerError, SupervisorClosed, ZygoteFailed
 from runner.step_process import StepProcess
-from runner.zygote import ChildFiles, Launch, Zygote, child_environment
+from runner.warden import Warden
+from runner.zygote import ASK_SECONDS, START_TIMEOUT_SECONDS, Launch, Patience, Zygote, child_environment
 
 logger = logging.getLogger("hwe.supervisor")
 T = TypeVar("T")
@@ -37,7 +39,7 @@ TICK_SECONDS = 1.0
 class Options:
     """What all zygotes of one supervisor are started with. `variables` join the environment of every step."""
 
-    level: sandboxes.Level = "none"
+    level: sandboxes.SandboxLevel
     network: bool = True
     comparing: bool = False
     variables: Mapping[str, str] = field(default_factory=dict)
@@ -47,13 +49,20 @@ class Version:
     """A code version in use: its leased environment and its zygote, started on first use and again if it died."""
 
     def __init__(
-        self, code_version_hash: str, cache: EnvCache, files: ChildFiles, programs: ChildPrograms, options: Options
+        self,
+        code_version_hash: str,
+        cache: EnvCache,
+        files: ChildFiles,
+        programs: ChildPrograms,
+        warden: Warden,
+        options: Options,
     ) -> None:
         self._lock = threading.Lock()  # one builder of this version; other versions are not held up
         self._hash = code_version_hash
         self._cache = cache
         self._files = files
         self._programs = programs
+        self._warden = warden
         self._options = options
         self._compiled = True
         self._lease: Lease | None = None
@@ -66,15 +75,22 @@ class Version:
         self._closed = False
 
     @contextlib.contextmanager
-    def in_use(self, modules: Iterable[str] = ()) -> Iterator[Zygote]:
+    def in_use(self, modules: Iterable[str] = (), patience: Patience | None = None) -> Iterator[Zygote]:
         """The version's zygote, which is not retired meanwhile. Builds the environment on first use.
 
-        `modules` are those of the functions that will be asked for; they are imported ahead from the next start on.
+        `modules` are those of the functions that will be asked for; they are imported ahead from the next start on,
+        for as long as `patience` has it: whoever has a time limit has it for its imports too. Raises `GivenUp`.
         """
-        with self._lock:
+        patience = patience or Patience()
+        while not self._lock.acquire(timeout=ASK_SECONDS):
+            if patience.given_up():
+                raise GivenUp("cancel")
+        try:
             self._modules = tuple(dict.fromkeys((*self._modules, *modules)))
-            zygote = self._started()
+            zygote = self._started(patience)
             self._users[zygote] += 1
+        finally:
+            self._lock.release()
         try:
             yield zygote
         finally:
@@ -86,7 +102,7 @@ class Version:
                     if zygote is not self._zygote:
                         zygote.close()
 
-    def _started(self) -> Zygote:
+    def _started(self, patience: Patience) -> Zygote:
         if self._closed:
             raise SupervisorClosed("this supervisor is closed: make another one")
         if self._zygote is not None and not self._zygote.alive:
@@ -100,29 +116,35 @@ class Version:
             if self._environment is None:
                 self._lease = self._cache.lease(self._hash)
                 self._environment = self._lease.__enter__()
-            self._zygote = self._start(self._environment)
+            self._zygote = self._start(self._environment, patience)
         return self._zygote
 
-    def _start(self, environment: Environment) -> Zygote:
+    def _start(self, environment: Environment, patience: Patience) -> Zygote:
         """A zygote that has imported what it can ahead of any step."""
         settings = read_project_settings(environment.project)
         asked_for = settings.preload
         preload = tuple(module for module in dict.fromkeys((*asked_for, *self._modules)) if module not in self._unfit)
         program = self._programs.program_for(environment) if self._compiled else None
+        ahead = set(self._modules) - set(asked_for) - self._unfit
+        seconds = patience.seconds if ahead else START_TIMEOUT_SECONDS
+        launch = self._launch(environment, program, preload, settings)
         try:
-            zygote = Zygote(self._launch(environment, program, preload, settings), self._files)
+            zygote = Zygote(launch, self._files, self._warden, Patience(seconds, patience.given_up))
+        except GivenUp as error:
+            if error.ended_by == "timeout":
+                self._unfit |= ahead
+            raise
         except ZygoteFailed as error:
             if program is not None and self._programs.is_to_blame(error.log_tail):
                 self._programs.forget(environment)
                 self._compiled = False
-                return self._start(environment)
-            ahead = set(self._modules) - set(asked_for) - self._unfit
+                return self._start(environment, patience)
             if not ahead:
                 raise
             # A module that ends the interpreter, or never comes back, must do that in a step, which can tell of it.
             self._unfit |= ahead
-            return self._start(environment)
-        sandboxes.warn_of_missing(self._options.level, zygote.unconfined)
+            return self._start(environment, patience)
+        sandboxes.warn_of_missing(self._options.level.name, zygote.unconfined)
         for module in asked_for:
             if module in zygote.preload_errors:
                 reason = zygote.preload_errors[module]
@@ -137,17 +159,18 @@ class Version:
             ", ".join(sorted(new)),
         )
         zygote.close()
-        return self._start(environment)
+        return self._start(environment, patience)
 
     def _launch(
         self, environment: Environment, program: Path | None, preload: tuple[str, ...], settings: ProjectSettings
     ) -> Launch:
         asked = settings.sandbox
-        parts = [environment.root, environment.project, environment.layer_root, self._files.support]
-        readable = [path for path in parts if path is not None]
-        confinement = sandboxes.confinement(
-            self._options.level, asked, readable, off_limits=[Path(self._cache.root), self._files.root]
-        )
+        sandboxes.check_asked(asked, off_limits=[Path(self._cache.root), self._files.root])
+        home = environment.interpreter.parent.parent
+        parts = [environment.root, environment.layer_root, home, home.resolve(), program, *self._files.programs]
+        readable = tuple(part for part in parts if part is not None and part != part.parent)  # never all of it
+        place = sandboxes.Place(readable, self._files.new_scratch(), self._options.network)
+        hold = self._options.level.hold(asked, place)
         passed_on = {name: os.environ[name] for name in asked.environment if name in os.environ}
         return Launch(
             code_version_hash=environment.hash,
@@ -156,10 +179,12 @@ class Version:
             program=program,
             preload=preload,
             seed=settings.seed,
-            network=self._options.network,
+            network=hold.network,
             comparing=self._options.comparing,
             environment={**self._options.variables, **passed_on, **child_environment(environment.bin_directories)},
-            confinement=confinement,
+            scratches=place.scratches,
+            confinement=hold.confinement,
+            wrapper=hold.wrapper,
         )
 
     def _replace(self, successor: Zygote | None) -> None:
@@ -187,7 +212,7 @@ class Version:
             environment = self._environment
             if environment is None:
                 return
-            successor = self._start(environment)
+            successor = self._start(environment, Patience(given_up=lambda: self._closed))
             with self._lock:
                 if self._closed or self._zygote is not former:
                     successor.close()
@@ -235,6 +260,8 @@ class Versions:
     def __init__(self, cache: EnvCache, options: Options) -> None:
         self._cache = cache
         self._options = options
+        self._warden = Warden()
+        self._warden.ready()  # first, since it takes as long as an interpreter to start
         self._files = ChildFiles()
         self._programs = ChildPrograms(cache)
         self._lock = threading.Lock()
@@ -249,7 +276,9 @@ class Versions:
         with self._lock:
             version = self._versions.get(code_version_hash)
             if version is None:
-                version = Version(code_version_hash, self._cache, self._files, self._programs, self._options)
+                version = Version(
+                    code_version_hash, self._cache, self._files, self._programs, self._warden, self._options
+                )
                 self._versions[code_version_hash] = version
             return version
 
@@ -272,6 +301,7 @@ class Versions:
             version.close()
         if self._keeper is not threading.current_thread():
             self._keeper.join()
+        self._warden.close()
         self._files.close()
 
     def _keep(self) -> None:

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import importlib.util
-import itertools
 import json
 import os
 import shutil
 import socket
-import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -27,12 +23,17 @@ import multiprocess
 from multiprocess import reduction
 
 from runner import wire
-from runner.errors import ProtocolError, ZygoteFailed, ZygoteGone
+from runner.child_files import ChildFiles
+from runner.errors import GivenUp, ProtocolError, ZygoteFailed, ZygoteGone
 from runner.step_process import StepProcess
+from runner.warden import Program, Warden
 
 # Preloaded modules are imported before the zygote says hello. Large scientific stacks on a cold disk take tens
 # of seconds; a module that hangs on import must not hang the worker.
 START_TIMEOUT_SECONDS = 120.0
+
+# How often a caller who waits for that is asked whether it still wants to.
+ASK_SECONDS = 0.2
 
 # After its control socket is closed a zygote kills its steps and exits.
 CLOSE_GRACE_SECONDS = 2.0
@@ -45,13 +46,6 @@ LESSEN_SECONDS = 5.0
 
 # A process that has been forked says so within a millisecond; on a machine under heavy load, in this time.
 GREET_SECONDS = 1.0
-
-BOOTSTRAP = Path(__file__).parent / "child" / "bootstrap.py"
-CONFINEMENT = BOOTSTRAP.with_name("confinement.py")
-
-
-_PREFIX = "hwe-run-"
-_LOCK = "lock"
 
 
 @dataclass(frozen=True)
@@ -67,76 +61,27 @@ class Launch:
     network: bool
     comparing: bool  # with recorded results, for a replay
     environment: Mapping[str, str]
+    scratches: Path  # of its own: code that it preloads may write to all of it
     confinement: Mapping[str, Any] | None = None  # what the child holds itself to; see runner/sandbox/
+    wrapper: tuple[str, ...] = ()  # the command that runs it in namespaces of its own
 
 
-class ChildFiles:
-    """The supervisor's private directory: the child program, the copy of cloudpickle, and scratch directories.
+@dataclass(frozen=True)
+class Patience:
+    """How long a caller waits for a zygote's start. `given_up` is asked a few times a second."""
 
-    A copy, because the child's path must not lead to the packages of the supervisor, and because an upgrade
-    of the worker's own packages must not reach into a running version.
-    """
-
-    def __init__(self) -> None:
-        _sweep(Path(tempfile.gettempdir()))
-        self.root = Path(tempfile.mkdtemp(prefix=_PREFIX))
-        # The kernel drops this lock with us, which is how others know that the directory is left over. Locked before
-        # it is seen under its name.
-        unborn = self.root / "unborn"
-        self._lock = os.open(unborn, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
-        unborn.rename(self.root / _LOCK)
-        self.support = self.root / "support"
-        self.bootstrap = self.root / "bootstrap.py"
-        self.scratch = self.root / "scratch"
-        self.confinement = self.root / "confinement.py"
-        shutil.copy(BOOTSTRAP, self.bootstrap)
-        self.comparison = self.root / "comparison.py"
-        shutil.copy(BOOTSTRAP.parent / "comparison.py", self.comparison)
-        shutil.copy(CONFINEMENT, self.confinement)
-        found = importlib.util.find_spec("cloudpickle")  # importing it takes a third of a bare interpreter's start
-        assert found is not None
-        assert found.origin is not None
-        source = Path(found.origin).parent
-        ignored = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(source, self.support / "cloudpickle", ignore=ignored)
-        self.scratch.mkdir()
-        self._numbers = itertools.count(1)
-
-
-    def new_scratch(self, parent: Path | None = None) -> Path:
-        """A new empty directory: for one step, or, without a parent, for the directories of one zygote's steps."""
-        path = (parent or self.scratch) / str(next(self._numbers))
-        path.mkdir(mode=0o700)
-        return path
-
-    def close(self) -> None:
-        """Remove all of it."""
-        shutil.rmtree(self.root, ignore_errors=True)
-        os.close(self._lock)
-
-
-def _sweep(folder: Path) -> None:
-    """Remove what supervisors of ours left that were killed."""
-    for path in folder.glob(f"{_PREFIX}*/{_LOCK}"):
-        with contextlib.suppress(OSError):
-            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if os.fstat(descriptor).st_uid == os.geteuid():
-                    shutil.rmtree(path.parent, ignore_errors=True)
-            finally:
-                os.close(descriptor)
+    seconds: float = START_TIMEOUT_SECONDS
+    given_up: Callable[[], bool] = bool  # False
 
 
 class Zygote:
     """A running zygote. Thread-safe; `take` hands out a step process that is already forked and waiting."""
 
-    def __init__(self, launch: Launch, files: ChildFiles) -> None:
+    def __init__(self, launch: Launch, files: ChildFiles, warden: Warden, patience: Patience | None = None) -> None:
+        """Raises `ZygoteFailed`, or `GivenUp` when whoever waits does not want to any more."""
         self.launch = launch
         self.python = ""
         self._files = files
-        self._scratches = files.new_scratch()  # of its own: code that it preloads may write to all of it
         self._lock = threading.Lock()
         self._spares: deque[StepProcess] = deque()
         self._wanted = 1
@@ -147,7 +92,7 @@ class Zygote:
         self._control, theirs = multiprocess.Pipe(duplex=True)
         self._control_socket = socket.socket(fileno=os.dup(self._control.fileno()))  # passes descriptors
         try:
-            self._process = self._start(theirs.fileno())
+            self._process = self._start(warden, theirs.fileno())
         except BaseException:
             self._hang_up()
             self._log.close()
@@ -155,25 +100,30 @@ class Zygote:
         finally:
             theirs.close()
         try:
-            self._greet()
+            self._greet(patience or Patience())
             self._add_spare()
+        except GivenUp:
+            self.kill()
+            self.close()
+            raise
         except BaseException:
             self.close()
             raise
 
-    def _start(self, control_fd: int) -> subprocess.Popen[bytes]:
+    def _start(self, warden: Warden, control_fd: int) -> Program:
         launch = self.launch
         config = {
             "control_fd": control_fd,
             "import_paths": [str(path) for path in launch.import_paths],
             "support_path": str(self._files.support),
             "preload": list(launch.preload),
+            "parent": None if launch.wrapper else warden.pid,
             "seed": launch.seed,
             "network": launch.network,
             "comparison": str(self._files.comparison) if launch.comparing else None,
         }
         if launch.confinement is not None:
-            config["confinement"] = {**launch.confinement, "scratches": str(self._scratches)}
+            config["confinement"] = {**launch.confinement, "scratches": str(self.launch.scratches)}
             config["confinement_program"] = str(self._files.confinement)
         # -s: no user site. -I would also drop PYTHONHASHSEED, which a replay needs; -P only exists from 3.11 on,
         # and the bootstrap does the same by hand. -B: an environment is never written to. -S: code of site-packages,
@@ -187,25 +137,29 @@ class Zygote:
             json.dumps(config),
         ]
         try:
-            return subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=self._log,
-                stderr=self._log,
+            return warden.start(
+                [*launch.wrapper, *command],
+                environment=launch.environment,
+                directory=self._files.root,
                 pass_fds=[control_fd],
-                env=dict(launch.environment),
-                cwd=self._files.root,
-                start_new_session=True,  # a Ctrl-C at the worker's terminal is the supervisor's to handle
+                output=self._log,
             )
         except OSError as error:
             raise ZygoteFailed(launch.code_version_hash, f"its interpreter does not start: {error}") from error
 
-    def _greet(self) -> None:
+    def _greet(self, patience: Patience) -> None:
         """Wait for the zygote's hello and check that we speak the same protocol."""
         version = self.launch.code_version_hash
-        if not self._control.poll(START_TIMEOUT_SECONDS):
-            reason = f"its modules took longer than {START_TIMEOUT_SECONDS:.0f} s to import"
-            raise ZygoteFailed(version, reason, self.log_tail())
+        deadline = time.monotonic() + patience.seconds
+        while not self._control.poll(min(ASK_SECONDS, max(0.0, deadline - time.monotonic()))):
+            if patience.given_up():
+                raise GivenUp("cancel")
+            if time.monotonic() >= deadline and not self._control.poll(0):
+                self.kill()
+                if patience.seconds < START_TIMEOUT_SECONDS:
+                    raise GivenUp("timeout")
+                reason = f"its modules took longer than {patience.seconds:g} s to import"
+                raise ZygoteFailed(version, reason, self.log_tail())
         try:
             hello = wire.decode(self._control.recv_bytes(wire.MAX_HEADER_BYTES * 2))
         except (EOFError, OSError, ProtocolError) as error:
@@ -222,7 +176,7 @@ class Zygote:
     @property
     def alive(self) -> bool:
         """Whether the process runs."""
-        return self._process.poll() is None
+        return self._process.alive
 
     def take(self) -> StepProcess:
         """A waiting step process, which the caller closes. Raises `ZygoteGone` when the zygote died."""
@@ -272,6 +226,11 @@ class Zygote:
                 self._spares.append(step)
         return True
 
+    @property
+    def shares_pids(self) -> bool:
+        """Whether the pids that it tells mean the same processes here: in a namespace of its own they do not."""
+        return not self.launch.wrapper
+
     def know(self, pid: int) -> None:
         """`pid` is a step process of this zygote."""
         self._pids.add(pid)
@@ -301,7 +260,7 @@ class Zygote:
     def _spawn(self) -> StepProcess:
         ours: list[int] = []
         theirs: list[int] = []
-        scratch = self._files.new_scratch(self._scratches)
+        scratch = self._files.new_scratch(self.launch.scratches)
         try:
             channel, their_channel = multiprocess.Pipe(duplex=True)
             ours.append(_detach(channel))
@@ -342,11 +301,10 @@ class Zygote:
                 step.close()
             self._spares.clear()
             self._hang_up()
-        try:
-            self._process.wait(CLOSE_GRACE_SECONDS)
-        except subprocess.TimeoutExpired:
+        if not self._process.wait(CLOSE_GRACE_SECONDS):
             self.kill()
             self._process.wait()
+        self._process.close()
         self._log.close()
 
     def _hang_up(self) -> None:

@@ -2,7 +2,7 @@
 
 Arguments   attempts.py CONFIG, a JSON object: confinement_program and confinement as for bootstrap.py (null: none at
             all), scratch and sibling (directories), outside (a file that is no business of a step's), victim (a pid),
-            abstract (the name of an abstract unix socket on which somebody listens).
+            abstract (the name of an abstract unix socket on which somebody listens), socket (the path of one).
 Output      one JSON object: for each attempt true if it succeeded, false if it was refused.
 Exit codes  0; another one when the child could not be confined at all, with a traceback.
 """
@@ -52,6 +52,8 @@ def attempts(config):
         "new namespace": lambda: in_a_child(lambda: check(libc.unshare(0x10000000))),  # CLONE_NEWUSER
         "socket": lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM).close(),
         "abstract socket": lambda: connect("\0" + config["abstract"]),
+        "socket with a path": lambda: connect(config["socket"]),
+        "see a process": lambda: os.stat("/proc/%d" % victim),
         "core dump": lambda: lies(resource.getrlimit(resource.RLIMIT_CORE) == (0, 0)),
         "many processes": lambda: lies(os.geteuid() != 0 and resource.getrlimit(resource.RLIMIT_NPROC)[0] > 0),
         "huge file": lambda: lies(resource.getrlimit(resource.RLIMIT_FSIZE)[1] > 0),

@@ -6,9 +6,10 @@ folder: it stands on the child's import path until the first line below has run.
 
 Arguments   bootstrap.py CONFIG, a JSON object: control_fd, import_paths (the project's roots, put first),
             support_path (the copy of cloudpickle, put last), preload (modules to import before forking), seed (whether
-            random numbers repeat when a step is run again), network (false: steps have none, or the zygote does not
-            start), comparison (the path of the program that compares results with recorded ones, for a replay); if it
-            is to be confined, confinement_program (the file beside this one) and confinement (what that is told).
+            random numbers repeat when a step is run again), parent (the pid without which it is not to live, or null),
+            network (false: steps have none, or the zygote does not start), comparison (the path of the program that
+            compares results with recorded ones, for a replay); if it is to be confined, confinement_program (the file
+            beside this one) and confinement (what that is told).
 Control fd  a stream socket. Sends {"type": "hello", protocol, python, pid, preload_errors, threaded, unconfined} once
             ready: the module whose import left threads behind, and what this kernel cannot confine. Then takes
             {"type": "spawn", scratch}, followed by four descriptors: the step's socket, stdout, stderr, exit pipe;
@@ -20,7 +21,7 @@ Step fd     sends {"type": "ready", pid}, takes one {"type": "run", ...}, answer
 Exit pipe   one JSON object {status, cpu_seconds, max_rss_bytes}, written by the zygote when the step has been
             reaped and all it left behind is dead; an end of file without it means that the zygote died.
 Exit codes  of the zygote: 0 at the end of the control socket, 3 when the arguments are not understood, 4 when the
-            network cannot be cut off.
+            network cannot be cut off, 5 when its parent is dead.
 
 Frames are described in runner/wire.py. This second codec is pinned to the same golden bytes by a test.
 """
@@ -86,6 +87,7 @@ MAX_VIEW_ITEMS = 5_000_000
 # The exit code of a step that closed the descriptor that its outcome should have gone through.
 EXIT_CHANNEL_LOST = 74  # EX_IOERR
 EXIT_NETWORK = 4  # of the zygote
+EXIT_ORPHANED = 5  # of the zygote
 EXIT_NO_PROCESS = 71  # EX_OSERR: of a step that could not be forked
 
 # By hand, as the first words of a step: json.dumps touches 20 pages, each of which is copied after a fork.
@@ -1401,6 +1403,10 @@ def main():
     if _prctl is not None:
         _prctl(38, 1, 0, 0, 0)  # PR_SET_NO_NEW_PRIVS: of this process and all below it
         _prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER: orphans of steps come here, not to init
+        if config["parent"] is not None:
+            _prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG: the warden is single-threaded, so it is exact
+            if os.getppid() != config["parent"]:
+                sys.exit(EXIT_ORPHANED)
     if "confinement" in config:
         _confinement = load_confinement(config["confinement_program"])(config["confinement"])
         _confinement.enter_zygote()

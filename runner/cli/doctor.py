@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from runner.sandbox import checked_level, guarantees
+from runner.sandbox import LEVELS, guarantees_of
 from runner.settings import Settings
 
 _SIGNS = {"enforced": "✔", "partial": "~", "absent": "✘"}
@@ -32,5 +32,5 @@ def print_findings(document: dict[str, Any]) -> None:
 
 
 def _sandbox(settings: Settings) -> dict[str, Any]:
-    level = checked_level(settings.sandbox)
-    return {"level": level, "guarantees": [asdict(guarantee) for guarantee in guarantees(level)]}
+    level = LEVELS[settings.sandbox]
+    return {"level": level.name, "guarantees": [asdict(guarantee) for guarantee in guarantees_of(level)]}

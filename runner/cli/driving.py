@@ -20,7 +20,7 @@ from runner.cli.progress import Reporter, reporter
 from runner.errors import UsageError
 from runner.ledger import Fenced, LedgerUnavailable, RunRecord
 from runner.presence import Attendance
-from runner.sandbox import checked_level
+from runner.sandbox import level_of
 from runner.supervisor import DEFAULT_SLOTS, Supervisor
 from runner.validation import log_validation, validate
 
@@ -105,7 +105,7 @@ def run_in_foreground(
 
     If this process dies, a worker adopts the run.
     """
-    checked_level(installation.settings.sandbox)  # before anything is stored
+    level_of(installation.settings.sandbox)  # before anything is stored
     ledger = installation.ledger
     presence = installation.presence()
     new_id = submit(

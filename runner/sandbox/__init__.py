@@ -5,48 +5,50 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal
 
 from runner.errors import SandboxUnavailable, UsageError
-from runner.sandbox.guarantees import Guarantee, guarantees
+from runner.sandbox.guarantees import Guarantee, guarantees_of
+from runner.sandbox.levels import Hold, Level, Place, SandboxLevel
 from runner.sandbox.limits import Asked
-from runner.sandbox.process_level import confinement as _process_confinement
+from runner.sandbox.locked_down import LockedDownLevel
+from runner.sandbox.none_level import NoneLevel
+from runner.sandbox.process_level import ProcessLevel
 
-__all__ = ["LEVELS", "Guarantee", "Level", "checked_level", "confinement", "guarantees", "warn_of_missing"]
+__all__ = ["LEVELS", "Guarantee", "Hold", "Level", "Place", "SandboxLevel", "check_asked", "guarantees"]
+__all__ += ["guarantees_of", "level_of", "warn_of_missing"]
 
 logger = logging.getLogger("hwe.supervisor")
 
-Level = Literal["none", "process", "locked-down"]
-LEVELS: tuple[Level, ...] = ("none", "process", "locked-down")
+LEVELS: dict[str, SandboxLevel] = {level.name: level for level in (NoneLevel(), ProcessLevel(), LockedDownLevel())}
 
 _warned: set[str] = set()
 
 
-def checked_level(name: str) -> Level:
-    """The level of that name. Raises `UsageError`, or `SandboxUnavailable` for what this release cannot enforce.
+def level_of(name: str) -> SandboxLevel:
+    """The level of that name. Raises `UsageError`, or `SandboxUnavailable` when it promises more than this system has.
 
-    `locked-down` promises namespaces that are not built yet, and it fails closed: running with less than was
-    asked for is not a choice to make for a user.
+    `locked-down` fails closed: running with less than was asked for is not a choice to make for a user.
     """
-    for level in LEVELS:
-        if name == level:
-            break
-    else:
+    if name not in LEVELS:
         raise UsageError(f"there is no sandbox level {name!r}: choose none, process or locked-down")
-    if level == "locked-down":
-        raise SandboxUnavailable("this release cannot enforce sandbox 'locked-down' yet: choose 'process' or 'none'")
+    level = LEVELS[name]
+    if level.name == "locked-down":
+        absent = [guarantee.name for guarantee in guarantees_of(level) if guarantee.state == "absent"]
+        if absent:
+            raise SandboxUnavailable(
+                f"sandbox 'locked-down' cannot enforce here: {', '.join(absent)}; `hwe doctor --sandbox locked-down` "
+                "says why; or choose 'process'"
+            )
     return level
 
 
-def confinement(
-    level: Level, asked: Asked, readable: Iterable[Path], *, off_limits: Iterable[Path]
-) -> dict[str, Any] | None:
-    """What a zygote is told to hold itself to, or None for nothing. `readable`: its environment.
+def guarantees(name: str) -> tuple[Guarantee, ...]:
+    """What the level of that name enforces on this machine, and what not. Raises as `level_of`."""
+    return guarantees_of(level_of(name))
 
-    Raises `SandboxUnavailable` when a project asks for a path that leads to other versions: `off_limits`.
-    """
-    if level == "none":
-        return None
+
+def check_asked(asked: Asked, *, off_limits: Iterable[Path]) -> None:
+    """Raises `SandboxUnavailable` when a project asks for a path that leads to other versions: `off_limits`."""
     forbidden = [path.resolve() for path in off_limits]
     for path in (*asked.readable, *asked.writable):
         real = Path(path).resolve()
@@ -55,7 +57,6 @@ def confinement(
                 raise SandboxUnavailable(
                     f"[tool.hwe.sandbox] asks for {path}, where code versions are kept ({place}): ask for less"
                 )
-    return _process_confinement(asked, readable)
 
 
 def warn_of_missing(level: Level, missing: Sequence[str]) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from runner.errors import SandboxUnavailable
-from runner.sandbox.process_level import confinement
+from runner.sandbox.levels import Place, SandboxLevel
 
 State = Literal["enforced", "partial", "absent"]
 
@@ -66,11 +66,22 @@ _TRIALS = (
     _Trial("no core dumps", ("core dump",), "the system refuses the limit"),
     _Trial("file size limit", ("huge file",), "the system refuses the limit"),
     _Trial("process limit", ("many processes",), "the kernel does not limit root: run the worker as another user"),
+    _Trial(
+        "sees no other process",
+        ("see a process",),
+        "command lines of other processes are readable to every user: choose 'locked-down'",
+    ),
+    _Trial(
+        "no unix sockets outside",
+        ("socket with a path",),
+        "what listens on a path can be connected to where file modes let it: choose 'locked-down'",
+    ),
     _Trial("network off on request", ("socket",), "needs seccomp, on x86_64 or aarch64"),
 )
 
-# Known gaps of `process`, told as partial wherever they are open: no kernel closes them at that level.
-_PARTIAL_AT_PROCESS = frozenset({"file modes and times", "process limit"})
+# Known gaps of `process`, told as partial wherever they are open: no kernel closes them at that level. The last one
+# stays open at `locked-down` too, for root.
+_PARTIAL = frozenset({"file modes and times", "sees no other process", "no unix sockets outside", "process limit"})
 
 
 @dataclass(frozen=True)
@@ -88,7 +99,7 @@ class _AllAllowed:
 
 
 @functools.cache
-def guarantees(level: str) -> tuple[Guarantee, ...]:
+def guarantees_of(level: SandboxLevel) -> tuple[Guarantee, ...]:
     """What holds for every step at `level` on this machine. Takes a tenth of a second, once.
 
     Raises `SandboxUnavailable` when the throwaway child cannot be confined or run at all.
@@ -96,7 +107,7 @@ def guarantees(level: str) -> tuple[Guarantee, ...]:
     linux = sys.platform.startswith("linux")
     told = _try(level, network=True) | {"socket": _try(level, network=False)["socket"]}
     if not told["use scratch"]:
-        raise SandboxUnavailable(f"a step at {level!r} cannot write to its own scratch directory on this machine")
+        raise SandboxUnavailable(f"a step at {level.name!r} cannot write to its own scratch directory on this machine")
     always = (
         Guarantee("fresh process per step", "enforced"),
         Guarantee("clean environment", "enforced", "an allowlist of variables; none of the worker's own"),
@@ -111,15 +122,15 @@ def guarantees(level: str) -> tuple[Guarantee, ...]:
     return (*always, *(_judge(level, trial, told) for trial in _TRIALS))
 
 
-def _judge(level: str, trial: _Trial, told: Mapping[str, bool]) -> Guarantee:
+def _judge(level: SandboxLevel, trial: _Trial, told: Mapping[str, bool]) -> Guarantee:
     if not any(told[attempt] for attempt in trial.attempts):
         return Guarantee(trial.name, "enforced", trial.gap)
-    if level == "none":
+    if level.name == "none":
         return Guarantee(trial.name, "absent", "asked for none: choose the sandbox level 'process'")
-    return Guarantee(trial.name, "partial" if trial.name in _PARTIAL_AT_PROCESS else "absent", trial.otherwise)
+    return Guarantee(trial.name, "partial" if trial.name in _PARTIAL else "absent", trial.otherwise)
 
 
-def _try(level: str, *, network: bool) -> dict[str, bool]:
+def _try(level: SandboxLevel, *, network: bool) -> dict[str, bool]:
     with ExitStack() as always_cleanup:
         # Two places, for what is readable must not hold what is outside.
         inside = Path(always_cleanup.enter_context(tempfile.TemporaryDirectory(prefix="hwe-trial-")))
@@ -134,8 +145,11 @@ def _try(level: str, *, network: bool) -> dict[str, bool]:
             listener = always_cleanup.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
             listener.bind(f"\0{abstract}")
             listener.listen()
-        # The child's imports; the layer of a step says the same of them.
-        told = None if level == "none" else confinement(_AllAllowed(network), [])
+        named = always_cleanup.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+        named.bind(str(beyond / "socket"))
+        named.listen()
+        hold = level.hold(_AllAllowed(network), Place((*_of_this_interpreter(), _PROGRAMS), inside))
+        told = hold.confinement
         config = {
             "confinement": told and {**told, "scratches": str(inside)},
             "confinement_program": str(_PROGRAMS / "confinement.py"),
@@ -144,8 +158,10 @@ def _try(level: str, *, network: bool) -> dict[str, bool]:
             "outside": str(outside),
             "victim": os.getpid(),
             "abstract": abstract,
+            "socket": str(beyond / "socket"),
         }
-        command = [sys.executable, "-I", "-S", "-B", str(_PROGRAMS / "attempts.py"), json.dumps(config)]
+        program = str(_PROGRAMS / "attempts.py")
+        command = [*hold.wrapper, sys.executable, "-I", "-S", "-B", program, json.dumps(config)]
         try:
             done = subprocess.run(
                 command, check=True, capture_output=True, cwd=inside, env={}, timeout=_TIMEOUT_SECONDS
@@ -153,4 +169,13 @@ def _try(level: str, *, network: bool) -> dict[str, bool]:
             return {str(name): bool(succeeded) for name, succeeded in json.loads(done.stdout).items()}
         except (OSError, ValueError, subprocess.SubprocessError) as error:
             words = (getattr(error, "stderr", b"") or b"").decode("utf-8", "replace").strip().rsplit("\n", 1)[-1]
-            raise SandboxUnavailable(f"sandbox {level!r} cannot be tried on this machine: {words or error}") from error
+            raise SandboxUnavailable(
+                f"sandbox {level.name!r} cannot be tried on this machine: {words or error}"
+            ) from error
+
+
+def _of_this_interpreter() -> list[Path]:
+    """Where it lives, under the names that it is reached by."""
+    executable = Path(sys.executable)
+    places = [Path(sys.prefix), Path(sys.base_prefix), executable.parent, executable.resolve().parent.parent]
+    return [*places, *(place.resolve() for place in places)]

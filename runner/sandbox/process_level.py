@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal
 
 from runner.sandbox import seccomp
+from runner.sandbox.levels import Hold, Place
 from runner.sandbox.limits import Asked, step_limits, zygote_limits
 from runner.sandbox.paths import DEVICES, system_paths
 
 
-def confinement(asked: Asked, readable: Iterable[object]) -> dict[str, Any] | None:
-    """What the child is told to hold itself to before any user code; see runner/child/confinement.py.
+class ProcessLevel:
+    """Landlock, seccomp, limits, no capabilities: of those what the kernel has."""
 
-    `readable`: the paths of its own environment. None where there is nothing of the kind: Linux has it.
-    """
-    if not sys.platform.startswith("linux"):
-        return None
+    name: Literal["process"] = "process"
+
+    def hold(self, asked: Asked, place: Place) -> Hold:
+        """The zygote holds itself, and its steps more tightly."""
+        if not sys.platform.startswith("linux"):
+            return Hold(network=place.network)
+        return Hold(confinement=confinement(asked, place.readable), network=place.network)
+
+
+def confinement(asked: Asked, readable: Iterable[object]) -> dict[str, Any]:
+    """What the child is told to hold itself to before any user code; see runner/child/confinement.py."""
     return {
         "readable": [*map(str, readable), *system_paths(), *asked.readable],
         "writable": list(asked.writable),

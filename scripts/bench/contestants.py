@@ -44,17 +44,20 @@ def nothing(value: object = None) -> object:
     return value
 
 
-@contextlib.contextmanager
-def ours(numpy: bool) -> Iterator[Call]:
-    from envs import EnvCache, capture, open_store
-    from runner import Supervisor
+def ours(sandbox: str) -> Callable[[bool], contextlib.AbstractContextManager[Call]]:
+    @contextlib.contextmanager
+    def make(numpy: bool) -> Iterator[Call]:
+        from envs import EnvCache, capture, open_store
+        from runner import Supervisor
 
-    with tempfile.TemporaryDirectory() as root:
-        store = open_store(f"{root}/artifacts")
-        version = capture(PROJECTS / bare_or_numpy(numpy))
-        store.put(version)
-        with Supervisor(EnvCache(f"{root}/cache", store), sandbox="none") as supervisor:
-            yield lambda: supervisor.run(version.hash, "work.nothing", [1]).unwrap()
+        with tempfile.TemporaryDirectory() as root:
+            store = open_store(f"{root}/artifacts")
+            version = capture(PROJECTS / bare_or_numpy(numpy))
+            store.put(version)
+            with Supervisor(EnvCache(f"{root}/cache", store), sandbox=sandbox) as supervisor:
+                yield lambda: supervisor.run(version.hash, "work.nothing", [1]).unwrap()
+
+    return make
 
 
 def executor(**options: Any) -> Callable[[bool], contextlib.AbstractContextManager[Call]]:
@@ -127,7 +130,9 @@ def raw_fork(numpy: bool) -> Iterator[Call]:
 
 
 CONTESTANTS: dict[str, Callable[[bool], contextlib.AbstractContextManager[Call]]] = {
-    "hwe": ours,
+    "hwe": ours("none"),
+    "hwe, sandbox process": ours("process"),
+    "hwe, sandbox locked-down": ours("locked-down"),
     "raw fork+exit+wait": raw_fork,
     "ProcessPoolExecutor, reused": executor(),
     "loky, reused": loky,

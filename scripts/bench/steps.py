@@ -224,11 +224,12 @@ def state_table(results: dict[str, dict[str, float]]) -> Table:
 def held_after(steps: int) -> dict[str, Any]:
     """What our process holds before and after so many steps."""
     with all_of([OURS], numpy=False) as (contestant,):
-        contestant.ask(spaced=200, pause=0.0)
-        before = contestant.ask(held=True)
-        contestant.ask(spaced=steps, pause=0.0, patience=600)
-        time.sleep(10)  # processes kept ready follow the demand down
-        return {"steps": steps, "before": before, "after": contestant.ask(held=True)}
+        held = []
+        for count in (200, steps):
+            contestant.ask(spaced=count, pause=0.0, patience=600)
+            time.sleep(45)  # processes kept ready follow the demand down
+            held.append(contestant.ask(held=True))
+        return {"steps": steps, "before": held[0], "after": held[1]}
 
 
 def main() -> None:

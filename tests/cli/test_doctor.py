@@ -21,7 +21,9 @@ def test_without_a_sandbox_it_says_so_and_that_is_no_fault(site):
     assert "writes only to scratch absent" in done.stdout
 
 
-def test_a_level_that_cannot_be_had_is_refused(site):
-    done = site.hwe("doctor", HWE_SANDBOX="locked-down")
-    assert done.returncode == 3
-    assert "locked-down" in done.stderr
+def test_without_bubblewrap_the_level_locked_down_is_refused_and_says_what_it_needs(site, tmp_path):
+    for command in (["doctor"], ["run", "workflow.yaml"]):
+        done = site.hwe(*command, HWE_SANDBOX="locked-down", PATH=str(tmp_path))
+        assert done.returncode == 3
+        assert "needs bubblewrap" in done.stderr
+        assert "Traceback" not in done.stderr

@@ -11,8 +11,12 @@ import pytest
 def recorded(site):
     """A run with retries, variables, parts that are done once, and large and opaque values."""
     site.deploy("context")
+    marks = site.root / "marks"  # the one place besides its scratch directory that a step may write to
+    marks.mkdir()
+    with open(site.project / "pyproject.toml", "a") as settings:
+        settings.write(f'[tool.hwe.sandbox]\nwritable = ["{marks}"]\n')
     (site.root / "open").touch()
-    run_input = json.dumps({"mark": str(site.root / "mark"), "gate": str(site.root / "open")})
+    run_input = json.dumps({"mark": str(marks / "mark"), "gate": str(site.root / "open")})
     done = site.hwe("run", "workflow.yaml", "--run-id", "run-1", "--policy", "artifact", "--input", run_input)
     assert done.returncode == 0, done.stderr
     return site
@@ -32,14 +36,14 @@ def edit(site, old, new):
 
 
 def test_every_attempt_comes_out_the_same_and_nothing_is_written(recorded):
-    before = recorded.show("run-1"), (recorded.root / "mark").read_text()
+    before = recorded.show("run-1"), (recorded.root / "marks" / "mark").read_text()
     for more in ((), ("--live",)):
         code, document, steps = replay(recorded, *more)
         assert (code, document["verdict"]) == (0, "same")
         assert {step["verdict"] for step in steps.values()} == {"same"}
         assert [attempt for key, attempt in steps if key == "flaky"] == [1, 2, 3]
         assert steps["flaky", 1]["replayed_error"]["type"] == "ConnectionError"
-    assert (recorded.show("run-1"), (recorded.root / "mark").read_text()) == before
+    assert (recorded.show("run-1"), (recorded.root / "marks" / "mark").read_text()) == before
 
 
 def test_it_replays_after_the_project_is_gone(recorded):
@@ -83,6 +87,10 @@ def test_a_step_that_is_gone_in_the_other_version_is_said(recorded):
 
 def test_steps_have_no_network_and_no_secrets_unless_asked_for(site):
     site.deploy("context")
+    marks = site.root / "marks"  # the one place besides its scratch directory that a step may write to
+    marks.mkdir()
+    with open(site.project / "pyproject.toml", "a") as settings:
+        settings.write(f'[tool.hwe.sandbox]\nwritable = ["{marks}"]\n')
     (site.project / "parts.py").write_text(
         "import os, socket\n"
         "def reach(port):\n"

@@ -7,8 +7,8 @@ import sys
 import pytest
 
 from runner import wire
+from runner.child_programs import SOURCE as BOOTSTRAP
 from runner.errors import ProtocolError
-from runner.zygote import BOOTSTRAP
 
 
 @pytest.fixture(scope="module")

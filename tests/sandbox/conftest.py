@@ -1,16 +1,24 @@
-"""Hostile steps of a real project, under the level that a worker has unless told otherwise."""
+"""Hostile steps of a real project, under both levels that hold them."""
 
 import contextlib
+import functools
 import os
+import re
 import sys
 
 import pytest
 
 from runner import Supervisor
+from runner.errors import SandboxUnavailable
 from runner.sandbox import guarantees
 
+LEVELS = ("process", "locked-down")
+
 # What refusals say: EPERM, EACCES, EXDEV (Landlock's, of what would move a file elsewhere), ENOSYS.
-REFUSALS = ("Errno 1]", "Errno 13]", "Errno 18]", "Errno 38]")
+REFUSALS = {"process": {1, 13, 18, 38}}
+# And in namespaces of its own: ENOENT and ESRCH, of what is not there to be seen; EROFS, of what cannot be written to;
+# EINVAL, of users that are not there.
+REFUSALS["locked-down"] = REFUSALS["process"] | {2, 3, 22, 30}
 
 
 class Attack:
@@ -18,6 +26,7 @@ class Attack:
 
     def __init__(self, supervisor, code):
         self.supervisor = supervisor
+        self.level = supervisor.sandbox
         self.hash = code
 
     def __call__(self, function, *args, timeout_seconds=60):
@@ -30,33 +39,41 @@ class Attack:
         """Asserts that the kernel said no."""
         outcome = self(function, *args)
         assert outcome.status == "failed", outcome
-        assert outcome.error.type in {"PermissionError", "OSError"}, outcome.error
-        assert outcome.error.type == "PermissionError" or any(code in outcome.error.message for code in REFUSALS), (
-            outcome.error.message
-        )
+        told = re.match(r"\[Errno (\d+)\]", outcome.error.message)
+        assert outcome.error.type == "PermissionError" or int(told[1]) in REFUSALS[self.level], outcome.error
 
 
-@pytest.fixture(scope="session")
-def _enforced():
-    """What cannot be enforced on a machine is not tested there; CI's must be able to."""
+@functools.cache
+def not_enforced(level):
+    """Why attacks are not tested at a level here, or nothing."""
     if not sys.platform.startswith("linux"):
-        pytest.skip("ATTACKS NOT TESTED: Landlock and seccomp are of Linux")
-    absent = [guarantee.name for guarantee in guarantees("process") if guarantee.state == "absent"]
-    if absent:
-        told = f"ATTACKS NOT TESTED: this kernel does not enforce {', '.join(absent)}"
+        return "Landlock, seccomp and namespaces are of Linux"
+    try:
+        absent = [guarantee.name for guarantee in guarantees(level) if guarantee.state == "absent"]
+    except SandboxUnavailable as error:
+        return str(error)
+    return f"this kernel does not enforce {', '.join(absent)}" if absent else ""
+
+
+@pytest.fixture(params=LEVELS)
+def level(request):
+    """What cannot be enforced on a machine is not tested there; CI's must be able to."""
+    if reason := not_enforced(request.param):
+        told = f"ATTACKS NOT TESTED AT {request.param}: {reason}"
         if os.environ.get("CI"):
             pytest.fail(told)
         pytest.skip(told)
+    return request.param
 
 
 @pytest.fixture
-def attack(cache, deploy, _enforced):
-    with Supervisor(cache, sandbox="process") as supervisor:
+def attack(cache, deploy, level):
+    with Supervisor(cache, sandbox=level) as supervisor:
         yield Attack(supervisor, deploy("attacks").hash)
 
 
 @pytest.fixture
-def attack_with(cache, deploy, _enforced):
+def attack_with(cache, deploy, level):
     """An `Attack` by a project with these lines under [tool.hwe.sandbox], and code that runs at its import."""
     with contextlib.ExitStack() as always_cleanup:
 
@@ -66,7 +83,7 @@ def attack_with(cache, deploy, _enforced):
                 file.write(more_code)
             with open(hostile.path / "pyproject.toml", "a") as file:
                 file.write(f"[tool.hwe.sandbox]\n{lines}\n")
-            supervisor = always_cleanup.enter_context(Supervisor(cache, sandbox="process"))
+            supervisor = always_cleanup.enter_context(Supervisor(cache, sandbox=level))
             return Attack(supervisor, hostile.capture())
 
         yield prepare

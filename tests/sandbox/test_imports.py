@@ -15,7 +15,7 @@ TRY = """
 try:
     open({victim!r}, "w")
     told = "wrote"
-except PermissionError:
+except OSError:
     told = "refused"
 open({out!r} + "/{name}", "w").write(told)
 """

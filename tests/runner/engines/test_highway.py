@@ -39,7 +39,12 @@ def thing():
 def write_release(root, release):
     package = root / "orders"
     package.mkdir(parents=True, exist_ok=True)
-    (root / "pyproject.toml").write_text(f'[tool.hwe]\npython = "{sys.version_info[0]}.{sys.version_info[1]}"\n')
+    marks = root.parent / "marks"  # the one place besides its scratch directory that a step may write to
+    marks.mkdir(exist_ok=True)
+    (root / "pyproject.toml").write_text(
+        f'[tool.hwe]\npython = "{sys.version_info[0]}.{sys.version_info[1]}"\n[tool.hwe.sandbox]\n'
+        f'writable = ["{marks}"]\n'
+    )
     (package / "__init__.py").touch()
     (package / "steps.py").write_text(STEPS[release] + MORE)
     return root
@@ -110,7 +115,7 @@ def test_an_explicit_artifact_id_is_honoured_and_not_passed_on(worker):
 
 
 def test_an_attempt_that_is_recorded_is_not_run_again(worker, tmp_path):
-    tool, seen = worker("v1"), tmp_path / "seen"
+    tool, seen = worker("v1"), tmp_path / "marks" / "seen"
     for _ in range(3):
         assert tool.run(["orders.steps.count", str(seen)], step=step("count", attempt=1)) == "run-1"
     assert seen.read_text() == "x"
