@@ -193,18 +193,21 @@ def _usable_root(path: str) -> str:
     if os.pathsep in path:
         raise CacheUnusable(path, f"a path with {os.pathsep!r} in it cannot be on PATH; choose another place")
     try:
+        if os.path.islink(path):  # whoever owns the link, or its directory, could lead us elsewhere tomorrow
+            raise CacheUnusable(path, f"is a symbolic link; name the directory itself: {os.path.realpath(path)}")
         os.makedirs(path, mode=0o700, exist_ok=True)
         status = os.stat(path)
     except FileExistsError:
         raise CacheUnusable(path, "is not a directory; choose another place") from None
     except OSError as error:
         raise CacheUnusable(path, explain_os_error(error)) from error
-    user = os.geteuid()
-    if status.st_uid != user and (user != 0 or os.path.islink(path)):
+    if status.st_uid != os.geteuid():
         raise CacheUnusable(path, f"belongs to another user ({status.st_uid}); choose a directory of your own")
     # Also with the sticky bit: whoever may add to it could be there first with a directory of ours.
     if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise CacheUnusable(path, f"can be written by others; run: chmod go-w {path}")
     if not os.access(path, os.W_OK | os.X_OK):
         raise CacheUnusable(path, "is not writable for this user; make it so, or choose another place")
+    if stat.S_IMODE(status.st_mode) != 0o700 and not os.listdir(path):  # one that was made for us
+        os.chmod(path, 0o700)
     return os.path.realpath(path)

@@ -18,6 +18,7 @@ def create_virtual_environment(path: str, interpreter: Interpreter, app_data: st
     """
     from virtualenv import session_via_cli
 
+    os.makedirs(app_data, mode=0o700, exist_ok=True)
     # What a user configured for their own virtual environments is not meant for these.
     environ = {key: value for key, value in os.environ.items() if not key.startswith("VIRTUALENV_")}
     environ["VIRTUALENV_CONFIG_FILE"] = os.devnull
@@ -35,10 +36,8 @@ def create_virtual_environment(path: str, interpreter: Interpreter, app_data: st
         what = f"making a virtual environment of {interpreter.path}"
         raise EnvironmentBuildFailed(what, str(error) or type(error).__name__, None) from error
     site_packages = str(session.creator.purelib)
-    for name in (
-        "_virtualenv.pth",
-        "_virtualenv.py",
-    ):  # a patch for distutils at every start, which nothing here uses
+    # A patch for distutils at every start, which nothing here uses.
+    for name in ("_virtualenv.pth", "_virtualenv.py"):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(os.path.join(site_packages, name))
     return site_packages

@@ -39,7 +39,8 @@ class ChildPrograms:
         if path.exists():
             return path
         try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for folder in (self._root, self._folder):  # the mode goes to the last one only
+                folder.mkdir(mode=0o700, exist_ok=True)
             if not os.access(path.parent, os.W_OK):
                 return None
             # -S -I: nothing but the standard library. Written to a temporary file first, and renamed.

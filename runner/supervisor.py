@@ -160,9 +160,11 @@ class Supervisor:
                 return Ending(ended_by="cancel")
             step = zygote.take()
             try:
-                return Conversation(step, request, stdout, stderr, timeout_seconds, cancelled, answer).attend()
+                ending = Conversation(step, request, stdout, stderr, timeout_seconds, cancelled, answer).attend()
             finally:
                 self._versions.clear_up(version, step)
+            zygote.has_served |= ending.message is not None
+            return ending
 
     def submit(
         self,

@@ -107,6 +107,9 @@ class Version:
             raise SupervisorClosed("this supervisor is closed: make another one")
         if self._zygote is not None and not self._zygote.alive:
             logger.warning("the zygote of code version %s died; starting another", self._hash[:12])
+            if not self._zygote.has_served:
+                # What it imported ahead may have broken it, which a step can tell of.
+                self._unfit |= set(self._modules) & set(self._zygote.launch.preload)
             self._replace(None)
         if self._environment is not None and (missing := self._environment.missing_part()):
             logger.warning("code version %s: %s is gone; building the environment again", self._hash[:12], missing)

@@ -87,6 +87,7 @@ class Zygote:
         self._wanted = 1
         self._coming = 0
         self._pids: set[int] = set()  # of step processes; sets of ints are safe to share under the GIL
+        self.has_served = False  # whether a step of its has answered
         self.used_at = self._lessened_at = time.monotonic()
         self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`, and below on failure
         self._control, theirs = multiprocess.Pipe(duplex=True)

@@ -48,6 +48,7 @@ import io
 import json
 import os
 import pickle
+import posix
 import re
 import resource
 import select
@@ -100,6 +101,11 @@ RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
 
 SEEDED = ("random", "numpy.random")
 
+# Bound now, and `posix` all over instead of `os`: what a project patches in these modules, as gevent does, is then its
+# own affair, not that of the zygote.
+_read_json, _write_json, _pickle = json.loads, json.dumps, pickle.dumps
+_poll, _sleep = select.poll, time.sleep
+
 # Made once: json.dumps makes an encoder each time when it is told anything but its defaults.
 _encode_header = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
 _encode_view = json.JSONEncoder(allow_nan=False, ensure_ascii=False).encode
@@ -145,7 +151,7 @@ def decode(frame):
     if magic != MAGIC:
         raise ValueError("not a frame of ours: %r" % bytes(magic))
     start = _HEAD.size + header_size
-    header = json.loads(bytes(view[_HEAD.size : start]))
+    header = _read_json(bytes(view[_HEAD.size : start]))
     parts = []
     for size in header["parts"]:
         parts.append(view[start : start + size])
@@ -156,12 +162,12 @@ def decode(frame):
 def write_all(fd, data):
     view = memoryview(data)
     while view:
-        view = view[os.write(fd, view) :]
+        view = view[posix.write(fd, view) :]
 
 
 def read_frame(fd):
     """The next decoded frame, or None at the end of the stream."""
-    data = os.read(fd, 4)
+    data = posix.read(fd, 4)
     if not data:
         return None
     data = fill(fd, data, 4)
@@ -190,7 +196,7 @@ def fill(fd, data, size):
     whole[:got] = data
     view = memoryview(whole)
     while got < size:
-        count = os.readv(fd, [view[got:]])
+        count = posix.readv(fd, [view[got:]])
         if count == 0:
             raise EOFError("the stream ended inside a frame")
         got += count
@@ -205,22 +211,22 @@ class Zygote:
 
     def __init__(self, control_fd):
         self.control = socket.socket(fileno=control_fd)
-        self.wake_read, self.wake_write = os.pipe()
-        os.set_blocking(self.wake_read, False)
-        os.set_blocking(self.wake_write, False)
+        self.wake_read, self.wake_write = posix.pipe()
+        posix.set_blocking(self.wake_read, False)
+        posix.set_blocking(self.wake_write, False)
         self.exit_fds = {}  # pid of a step process -> write end of its exit pipe
 
     def serve(self):
         signal.signal(signal.SIGCHLD, lambda *_: None)
         # The socket and this pipe are all that the loop waits for; the handler itself does nothing.
         signal.set_wakeup_fd(self.wake_write, warn_on_full_buffer=False)
-        poll = select.poll()
+        poll = _poll()
         poll.register(self.control, select.POLLIN)
         poll.register(self.wake_read, select.POLLIN)
         while True:
             ready = [fd for fd, _ in poll.poll()]
             if self.wake_read in ready:
-                os.read(self.wake_read, 4096)
+                posix.read(self.wake_read, 4096)
                 self.reap()
             if self.control.fileno() in ready and not self.obey():
                 return
@@ -245,13 +251,13 @@ class Zygote:
 
     def spawn(self, scratch, descriptors):
         step_fd, stdout_fd, stderr_fd, exit_fd = descriptors
-        zygote = os.getpid()
+        zygote = posix.getpid()
         try:
-            pid = os.fork()
+            pid = posix.fork()
         except OSError:  # as many processes as are allowed: that is one step's fate, not everybody's
             write_all(exit_fd, _EXIT_NOTICE % (EXIT_NO_PROCESS << 8, 0.0, 0))
             for fd in descriptors:
-                os.close(fd)
+                posix.close(fd)
             return
         if pid == 0:
             try:
@@ -266,29 +272,29 @@ class Zygote:
                     exit_fd,
                     *self.exit_fds.values(),
                 ):
-                    os.close(fd)
+                    posix.close(fd)
                 be_a_step_process(step_fd, stdout_fd, stderr_fd, scratch)
             finally:
-                os._exit(70)  # EX_SOFTWARE: unreachable unless the code above is wrong
+                posix._exit(70)  # EX_SOFTWARE: unreachable unless the code above is wrong
         self.exit_fds[pid] = exit_fd
         for fd in (step_fd, stdout_fd, stderr_fd):
-            os.close(fd)
+            posix.close(fd)
 
     def reap(self):
         while True:
             try:
-                found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+                found = posix.waitid(posix.P_ALL, 0, posix.WEXITED | posix.WNOHANG | posix.WNOWAIT)
             except ChildProcessError:
                 return
             if found is None:
                 return
             pid = found.si_pid
             if pid not in self.exit_fds:
-                os.waitpid(pid, 0)  # an orphan of an earlier step
+                posix.waitpid(pid, 0)  # an orphan of an earlier step
                 continue
             # While the leader is an unreaped zombie, its id cannot be given to a new process or group.
             kill_group(pid, signal.SIGKILL)
-            _, status, usage = os.wait4(pid, 0)
+            _, status, usage = posix.wait4(pid, 0)
             exit_fd = self.exit_fds.pop(pid)
             self.end_orphans(pid)
             try:
@@ -296,7 +302,7 @@ class Zygote:
                 write_all(exit_fd, _EXIT_NOTICE % (status, *cost))
             except OSError:
                 pass  # the supervisor no longer wants to know
-            os.close(exit_fd)
+            posix.close(exit_fd)
 
     def end_everything(self):
         """Kill until there is no child left: what a step started becomes ours when the step is dead."""
@@ -306,11 +312,11 @@ class Zygote:
                 return
             for pid in children:
                 try:
-                    os.kill(pid, signal.SIGKILL)
-                    os.waitpid(pid, os.WNOHANG)
+                    posix.kill(pid, signal.SIGKILL)
+                    posix.waitpid(pid, posix.WNOHANG)
                 except (ProcessLookupError, ChildProcessError):
                     pass
-            time.sleep(0.002)
+            _sleep(0.002)
 
     def end_orphans(self, group):
         """Kill and reap what the dead step left: its process group, and children that left the group.
@@ -322,19 +328,19 @@ class Zygote:
             orphans = [pid for pid in children_of_this_process() if pid not in self.exit_fds]
             for pid in orphans:
                 try:
-                    os.kill(pid, signal.SIGKILL)
-                    os.waitpid(pid, os.WNOHANG)
+                    posix.kill(pid, signal.SIGKILL)
+                    posix.waitpid(pid, posix.WNOHANG)
                 except (ProcessLookupError, ChildProcessError):
                     pass
             if not orphans and not group_exists(group):
                 return
             if attempt > 2:
-                time.sleep(0.005)
+                _sleep(0.005)
 
 
 def children_of_this_process():
     try:
-        with open("/proc/self/task/%d/children" % os.getpid()) as listing:
+        with open("/proc/self/task/%d/children" % posix.getpid()) as listing:
             return [int(pid) for pid in listing.read().split()]
     except OSError:
         return []  # not Linux: orphans are init's, and only the process group is ended
@@ -342,7 +348,7 @@ def children_of_this_process():
 
 def group_exists(group):
     try:
-        os.killpg(group, 0)
+        posix.killpg(group, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
@@ -351,7 +357,7 @@ def group_exists(group):
 
 
 def kill_group(pid, number):
-    for kill in (os.killpg, os.kill):  # the group does not exist until the child has called setsid
+    for kill in (posix.killpg, posix.kill):  # the group does not exist until the child has called setsid
         try:
             kill(pid, number)
         except (ProcessLookupError, PermissionError):
@@ -372,7 +378,7 @@ def receive_descriptors(connection, count):
         connection.send(b"A")  # sendfds waits for it there
     if not flags:
         for fd in fds:
-            os.set_inheritable(fd, False)
+            posix.set_inheritable(fd, False)
     if len(fds) != count:
         raise OSError(errno.EBADF, "expected %d descriptors, got %d" % (count, len(fds)))
     return list(fds)
@@ -383,33 +389,33 @@ def receive_descriptors(connection, count):
 
 def be_a_step_process(step_fd, stdout_fd, stderr_fd, scratch):
     """Everything that can be done before the function is known, then one request, one answer, and out."""
-    os.setsid()
+    posix.setsid()
     for source, target in ((stdout_fd, 1), (stderr_fd, 2)):
-        os.dup2(source, target)
-        os.close(source)
+        posix.dup2(source, target)
+        posix.close(source)
     os.environ["TMPDIR"] = os.environ["HOME"] = scratch
-    os.chdir(scratch)
+    posix.chdir(scratch)
     if _confinement is not None:
         _confinement.enter_step(scratch)
     channel = Channel(step_fd)
-    write_all(step_fd, frame_of(b'{"parts":[],"pid":%d,"type":"ready"}' % os.getpid()))  # json.dumps takes 20 pages
-    poll = select.poll()
+    write_all(step_fd, frame_of(b'{"parts":[],"pid":%d,"type":"ready"}' % posix.getpid()))  # json.dumps takes 20 pages
+    poll = _poll()
     poll.register(step_fd, select.POLLIN)
     if not poll.poll(REHEARSE_AFTER_MS):
         rehearse()
     request = channel.receive()
     if request is None:
-        os._exit(0)  # not needed after all
+        posix._exit(0)  # not needed after all
     before = resource.getrusage(resource.RUSAGE_SELF)
-    pid = os.getpid()
+    pid = posix.getpid()
     seed_random(request[0].get("seed") if _seeds else None)
     outcome = perform(*request, channel)
-    if os.getpid() != pid:
+    if posix.getpid() != pid:
         leave_a_fork(outcome)
     flush_files()
     outcome.header.update(cost_since(before))
     channel.close(outcome)
-    os._exit(0)
+    posix._exit(0)
 
 
 class Outgoing:
@@ -462,7 +468,7 @@ def padded(segments):
 
 def seal(segments):
     """The descriptor of memory with that content, which nobody can change any more."""
-    fd = os.memfd_create("hwe-value", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    fd = posix.memfd_create("hwe-value", posix.MFD_CLOEXEC | posix.MFD_ALLOW_SEALING)
     for segment in padded(segments):
         write_all(fd, segment)
     fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SEAL)
@@ -496,7 +502,7 @@ class Channel:
         self.fd = fd
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fd)
         self.identity = identity(fd)
-        self.pid = os.getpid()
+        self.pid = posix.getpid()
         self.data = bytearray()  # what has come of a frame; kept here, for a signal may interrupt its reader
         self.fds = []
         self.lock = _thread.RLock()
@@ -539,7 +545,7 @@ class Channel:
 
     def ask(self, message):
         """The reply to a call."""
-        if os.getpid() != self.pid:
+        if posix.getpid() != self.pid:
             raise ContextUnavailable("a process that the step has forked cannot ask anything of the run: ask before")
         with self.lock:
             if self.is_closed:
@@ -564,7 +570,7 @@ class Channel:
         """Send a message with its memory, which is let go of."""
         frame = message.frame()
         if identity(self.fd) != self.identity:
-            os._exit(EXIT_CHANNEL_LOST)  # the step closed it, and what has its number now is the step's own
+            posix._exit(EXIT_CHANNEL_LOST)  # the step closed it, and what has its number now is the step's own
         fds = array.array("i", [fd for fd, _ in message.memories])
         for start in range(0, len(fds), FDS_AT_ONCE):
             group = fds[start : start + FDS_AT_ONCE]
@@ -572,7 +578,7 @@ class Channel:
             frame = memoryview(frame)[1:]
         write_all(self.fd, frame)
         for fd in fds:
-            os.close(fd)
+            posix.close(fd)
 
 
 def seed_random(seed):
@@ -626,7 +632,7 @@ class SeedOnImport:
 def identity(fd):
     """What a descriptor refers to, or None when it is closed."""
     try:
-        status = os.fstat(fd)
+        status = posix.fstat(fd)
     except OSError:
         return None
     return status.st_dev, status.st_ino
@@ -635,13 +641,13 @@ def identity(fd):
 def leave_a_fork(outcome):
     """The end of a process that the step forked and that returned from the function, where the step goes on."""
     if outcome.header["status"] == "failed" and not outcome.is_exit:
-        sys.stderr.write(json.loads(bytes(outcome.parts[0]))["traceback"])
+        sys.stderr.write(_read_json(bytes(outcome.parts[0]))["traceback"])
     flush_files()
-    os._exit(0 if outcome.header["status"] == "completed" else outcome.exit_code)
+    posix._exit(0 if outcome.header["status"] == "completed" else outcome.exit_code)
 
 
 def flush_files():
-    """Write out what is buffered: a process that leaves by os._exit would lose it."""
+    """Write out what is buffered: a process that leaves by posix._exit would lose it."""
     for stream in (sys.stdout, sys.stderr, *_files_opened_ahead, *open_files()):
         try:
             if not stream.closed and stream.writable():
@@ -664,8 +670,8 @@ def rehearse():
     A forked process gets its own copy of a page when it first writes to it, and Python writes to whatever it reads:
     that is most of the time of a short step, and it can be spent before there is a request.
     """
-    arguments = json.dumps({"args": [[]], "kwargs": {}, "scope": {}, "results": {}}).encode()
-    pickled = pickle.dumps(([{}], {}), protocol=5)
+    arguments = _write_json({"args": [[]], "kwargs": {}, "scope": {}, "results": {}}).encode()
+    pickled = _pickle(([{}], {}), protocol=5)
     for form, data in (("template", arguments), ("pickled", pickled)):
         request = {"type": "run", "function": "builtins.len", "context": {}, "payloads": []}
         request["arguments"] = {"form": form, "segments": [len(data)], "part": 0}
@@ -688,8 +694,8 @@ def confine(zygote):
     """What needs no privilege and costs nothing. Numbers are from linux/prctl.h; elsewhere this does less."""
     if _prctl is not None:
         _prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG: the parent is single-threaded, so it is exact
-        if os.getppid() != zygote:
-            os._exit(0)  # it died before that line
+        if posix.getppid() != zygote:
+            posix._exit(0)  # it died before that line
         _prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER: see Zygote.end_orphans
 
 
@@ -748,7 +754,7 @@ def compare(outcome, result, expected, parts, memories):
             found = [{"path": "result", "recorded": "", "replayed": "", "how": how}]
         else:
             found = _comparison["differences"](recorded, result, expected["tolerance"])
-    text = json.dumps({"same_bytes": same_bytes, "differences": found})
+    text = _write_json({"same_bytes": same_bytes, "differences": found})
     outcome.header["comparison"] = outcome.add(text.encode())
 
 
@@ -765,12 +771,13 @@ def cut_network():
     import ctypes
 
     libc = ctypes.CDLL(None, use_errno=True)
-    user, group = os.getuid(), os.getgid()
+    user, group = posix.getuid(), posix.getgid()
     if libc.unshare(0x40000000) == 0:  # CLONE_NEWNET
         return
     if libc.unshare(0x50000000) != 0:  # CLONE_NEWUSER | CLONE_NEWNET
         sys.stderr.write(
-            "the network cannot be cut off here (%s): allow it with --allow-network\n" % os.strerror(ctypes.get_errno())
+            "the network cannot be cut off here (%s): allow it with --allow-network\n"
+            % posix.strerror(ctypes.get_errno())
         )
         sys.exit(EXIT_NETWORK)
     for name, text in (
@@ -951,18 +958,18 @@ class Context:
                 "ctx.sleep(%s) would hold a process for that long: write a wait operator in the workflow, which "
                 "survives restarts (up to %d s are slept here)" % (seconds, MAX_SLEEP_SECONDS)
             )
-        time.sleep(seconds)
+        _sleep(seconds)
 
     def _ask(self, call, arguments, message=None):
         """The (value, recorded value or None) of the answer."""
         message = message or Outgoing({"type": "call"})
-        message.header.update(call=call, arguments=message.add(json.dumps(arguments).encode()))
+        message.header.update(call=call, arguments=message.add(_write_json(arguments).encode()))
         header, parts, memories = self._channel.ask(message)
         if header["refused"] is not None:
             raise CallRefused(header["refused"])
         said = header["payload"]
         recorded = segments_of(said, parts, memories) if said is not None else None
-        return json.loads(bytes(parts[header["value"]])), recorded
+        return _read_json(bytes(parts[header["value"]])), recorded
 
     def __getattr__(self, name):
         if name.startswith("__"):
@@ -984,7 +991,7 @@ def load_arguments(header, parts, memories):
     first, buffers = segments_of(said, parts, memories)
     if said["form"] == "pickled":
         return ArgumentsUnpickler(first, buffers, payloads).load()
-    template = json.loads(first.read())
+    template = _read_json(first.read())
     scope = Scope(template["scope"], template["results"], payloads)
     return render(template["args"], scope), render(template["kwargs"], scope)
 
@@ -1151,7 +1158,7 @@ def dumps(value, buffers=None):
         return False
 
     try:
-        return pickle.dumps(value, protocol=5, buffer_callback=keep)
+        return _pickle(value, protocol=5, buffer_callback=keep)
     except Exception:
         if buffers is not None:
             buffers.clear()
@@ -1331,7 +1338,7 @@ def make_way(import_paths):
     sys.path[:] = [*import_paths, *(path for path in sys.path if path not in import_paths)]
     for path in import_paths:
         try:
-            _project_names.update(entry.partition(".")[0] for entry in os.listdir(path))
+            _project_names.update(entry.partition(".")[0] for entry in posix.listdir(path))
         except OSError:
             pass
     _project_names.difference_update(module.partition(".")[0] for module in _AT_START)
@@ -1357,16 +1364,16 @@ def has_threads():
     if count_threads() == 1:
         return False
     # Some libraries end theirs before a fork and start them again on demand, OpenBLAS for one: try it.
-    pid = os.fork()
+    pid = posix.fork()
     if pid == 0:
-        os._exit(0)
-    os.waitpid(pid, 0)
+        posix._exit(0)
+    posix.waitpid(pid, 0)
     return count_threads() > 1
 
 
 def count_threads():
     try:
-        return len(os.listdir("/proc/self/task"))
+        return len(posix.listdir("/proc/self/task"))
     except OSError:  # not Linux: only Python's own can be seen
         return len(sys._current_frames())
 
@@ -1382,7 +1389,7 @@ def load_confinement(path):
 def main():
     global _libc, _prctl, _import_paths, _seeds, _comparison, _confinement
     try:
-        config = json.loads(sys.argv[1])
+        config = _read_json(sys.argv[1])
         control_fd, import_paths = config["control_fd"], config["import_paths"]
     except (IndexError, ValueError, KeyError, TypeError):
         sys.stderr.write("bootstrap.py is started by the supervisor, with a JSON object as its argument\n")
@@ -1405,7 +1412,7 @@ def main():
         _prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER: orphans of steps come here, not to init
         if config["parent"] is not None:
             _prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG: the warden is single-threaded, so it is exact
-            if os.getppid() != config["parent"]:
+            if posix.getppid() != config["parent"]:
                 sys.exit(EXIT_ORPHANED)
     if "confinement" in config:
         _confinement = load_confinement(config["confinement_program"])(config["confinement"])
@@ -1413,7 +1420,7 @@ def main():
     site.main()  # only now: files of site-packages may hold code
     sys.path.append(config["support_path"])  # last, so that a version's own cloudpickle wins over the copy
     make_way(import_paths)
-    os.set_inheritable(control_fd, False)
+    posix.set_inheritable(control_fd, False)
     preload_errors, threaded = preload(config["preload"])
     for stream in (sys.stdout, sys.stderr):
         try:
@@ -1426,7 +1433,7 @@ def main():
     gc.collect()
     _files_opened_ahead.extend(open_files())
     gc.freeze()
-    hello = {"type": "hello", "protocol": PROTOCOL, "python": PYTHON, "pid": os.getpid()}
+    hello = {"type": "hello", "protocol": PROTOCOL, "python": PYTHON, "pid": posix.getpid()}
     unconfined = _confinement.missing if _confinement is not None else []
     write_all(control_fd, encode(dict(hello, preload_errors=preload_errors, threaded=threaded, unconfined=unconfined)))
     zygote.serve()

@@ -10,7 +10,7 @@ in hex, "" for none), limits {zygote, step} ({name of an RLIMIT: number}).
 """
 
 import ctypes
-import os
+import posix
 import resource
 import struct
 import sys
@@ -73,7 +73,7 @@ class Confinement:
         if self.abi:
             self.enter_domain(scratch)
             for descriptor, _ in self.rules:
-                os.close(descriptor)
+                posix.close(descriptor)
         limit(self.told["limits"]["step"])
         if "seccomp" not in self.missing:
             self.filter_calls(self.told["filters"]["step"])
@@ -92,14 +92,14 @@ class Confinement:
     def allow(self, path, rights):
         """A rule for all layers; a path that is not there needs none."""
         try:
-            descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
+            descriptor = posix.open(path, posix.O_PATH | posix.O_CLOEXEC)
         except OSError:
             return
         self.rules.append((descriptor, self.fitting(descriptor, rights)))
 
     def fitting(self, descriptor, rights):
         rights &= self.rights
-        return rights if os.fstat(descriptor).st_mode & 0o170000 == 0o040000 else rights & FILE_RIGHTS
+        return rights if posix.fstat(descriptor).st_mode & 0o170000 == 0o040000 else rights & FILE_RIGHTS
 
     def enter_domain(self, writable):
         """One more layer of Landlock: what every layer allows is allowed. Signals stay inside of it."""
@@ -109,12 +109,12 @@ class Confinement:
         if self.abi >= ABI_WITH_SCOPE:
             attributes += struct.pack("=Q", SCOPE_ABSTRACT_SOCKETS_AND_SIGNALS)
         ruleset = self.call(self.libc.syscall, CREATE_RULESET, attributes, ctypes.c_size_t(len(attributes)), 0)
-        scratch = os.open(writable, os.O_PATH | os.O_CLOEXEC)
+        scratch = posix.open(writable, posix.O_PATH | posix.O_CLOEXEC)
         for descriptor, rights in (*self.rules, (scratch, self.rights & ~(MAKE_CHAR | MAKE_BLOCK))):
             self.call(self.libc.syscall, ADD_RULE, ruleset, 1, struct.pack("=Qi", rights, descriptor), 0)
         self.call(self.libc.syscall, RESTRICT_SELF, ruleset, 0)
-        os.close(ruleset)
-        os.close(scratch)
+        posix.close(ruleset)
+        posix.close(scratch)
 
     def filter_calls(self, program):
         code = bytes.fromhex(program)
@@ -128,7 +128,7 @@ class Confinement:
         result = function(*args)
         if result < 0:
             code = ctypes.get_errno()
-            raise OSError(code, os.strerror(code))
+            raise OSError(code, posix.strerror(code))
         return result
 
 

@@ -255,12 +255,24 @@ def test_a_cache_that_others_could_write_is_refused(tmp_path):
         EnvCache(tmp_path / "file")
     with pytest.raises(envs.CacheUnusable, match="cannot be on PATH"):
         EnvCache(tmp_path / "a:b")
+    (tmp_path / "link").symlink_to("open")
+    with pytest.raises(envs.CacheUnusable, match="symbolic link; name the directory itself"):
+        EnvCache(tmp_path / "link")
     if os.geteuid() == 0:
         (tmp_path / "theirs").mkdir()
         os.chown(tmp_path / "theirs", 65534, 65534)
-        (tmp_path / "link").symlink_to("theirs")
         with pytest.raises(envs.CacheUnusable, match="another user"):
-            EnvCache(tmp_path / "link")
+            EnvCache(tmp_path / "theirs")
+
+
+def test_a_cache_is_for_its_user_alone(tmp_path, store, version):
+    (tmp_path / "made").mkdir(mode=0o755)
+    for name in ("made", "new"):
+        root = tmp_path / name
+        with EnvCache(root, store).lease(version.hash):
+            pass
+        directories = [root, *(path for path in root.iterdir() if path.is_dir())]
+        assert [path for path in directories if path.stat().st_mode & 0o777 != 0o700] == []
 
 
 def test_the_pythons_of_this_machine_are_found():

@@ -202,7 +202,8 @@ def test_a_program_that_cannot_be_started_is_told_and_the_next_one_starts(tmp_pa
             warden.start(["/bin/sh"], environment={}, directory=tmp_path / "gone", pass_fds=[], output=output)
         read_end, write_end = os.pipe()
         program = start(
-            ["/bin/sh", "-c", f"ls /proc/$$/fd; env; pwd; echo > /proc/self/fd/{write_end}; exec sleep 60"], pass_fds=[write_end]
+            ["/bin/sh", "-c", f"ls /proc/$$/fd; env; pwd; echo > /proc/self/fd/{write_end}; exec sleep 60"],
+            pass_fds=[write_end],
         )
         os.close(write_end)
         assert os.read(read_end, 10) == b"\n"

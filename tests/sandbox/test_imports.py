@@ -39,3 +39,35 @@ def test_a_pth_file_of_the_environment_is_confined(attack_with, cache, reported)
         assert attack("where").status == "completed"
     assert (out / "pth").read_text() == "refused"
     assert not victim.exists()
+
+
+MODULES = {
+    "hangs": ("import time; time.sleep(600)", "timed_out"),
+    "crashes": ("import os; os.abort()", "crashed"),
+    "leaves": ("import os; os._exit(0)", "crashed"),
+    "starts threads": (
+        "import threading, time; threading.Thread(target=time.sleep, args=(600,), daemon=True).start()",
+        "completed",
+    ),
+    "forks": ("import os, time\nif os.fork() == 0: time.sleep(600)", "completed"),
+    "patches os.fork": ("import os; os.fork = lambda: 1 / 0", "completed"),
+    "patches os._exit": ("import os; os._exit = lambda *_: None", "completed"),
+    "patches os.read and os.write": ("import os; os.read = os.write = lambda *_: b''", "completed"),
+    "patches select and signal": ("import select, signal; select.poll = signal.signal = None", "completed"),
+    "patches json and pickle": (
+        "import json, pickle; json.loads = json.dumps = pickle.dumps = pickle.loads = None",
+        "completed",
+    ),
+    "closes all descriptors": ("import os; os.closerange(3, 1000)", "crashed"),
+    "fills the path": ("import sys; sys.path[:] = []; sys.modules.clear()", "failed"),
+}
+
+
+@pytest.mark.parametrize("what", MODULES)
+def test_whatever_a_module_does_on_import_ends_in_an_outcome_and_harms_no_other_version(attack_with, deploy, what):
+    code, expected = MODULES[what]
+    attack = attack_with("", f"\n{code}\n")
+    for _ in range(2):
+        outcome = attack("where", timeout_seconds=3)
+        assert outcome.status == expected, outcome
+    assert attack.supervisor.run(deploy("faults").hash, "faults.steps.fine", [1]).unwrap() == 1
