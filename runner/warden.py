@@ -92,7 +92,7 @@ class Warden:
             )
         with tempfile.TemporaryFile() as request, self._lock:
             marshal.dump((list(command), dict(environment), str(directory), list(pass_fds)), request)
-            request.seek(0)
+            request.flush()
             passed = array.array("i", [request.fileno(), *pass_fds, output.fileno()])
             control = self._ensure()
             try:
@@ -106,6 +106,7 @@ class Warden:
 
     @staticmethod
     def _ask(control: socket.socket, passed: array.array[int]) -> Program:
+        os.lseek(passed[0], 0, os.SEEK_SET)  # a place in a file is shared with whoever has read it
         control.sendmsg([b"start"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, passed)])
         reply, descriptors, _, _ = socket.recv_fds(control, _MAX_REPLY_BYTES, 1)
         if not reply:

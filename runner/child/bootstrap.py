@@ -406,6 +406,8 @@ def be_a_step_process(step_fd, stdout_fd, stderr_fd, scratch):
     request = channel.receive()
     if request is None:
         posix._exit(0)  # not needed after all
+    if _confinement is not None:
+        _confinement.enter_function(request[0].get("function"))
     before = resource.getrusage(resource.RUSAGE_SELF)
     pid = posix.getpid()
     seed_random(request[0].get("seed") if _seeds else None)

@@ -2,11 +2,13 @@
 
 Runs in the child (Python 3.9 to 3.14, standard library alone) before any code of a user's: `enter_zygote` once, ahead
 of site-packages and preloaded modules, so that every step process inherits it for nothing; `enter_step` in each step
-process right after its fork, ahead of its request. Nothing here can be undone by the process, or by what it starts.
+process right after its fork, ahead of its request; `enter_function` when that has told its name. Nothing here
+can be undone by the process, or by what it starts.
 
 What it is told, as runner/sandbox/ writes it: readable, writable, devices (paths), scratches (the directory that holds
 the scratch directories of this zygote's steps), tcp (whether it may be used), filters {zygote, step} (seccomp programs
-in hex, "" for none), limits {zygote, step} ({name of an RLIMIT: number}).
+in hex, "" for none), limits {zygote, step} ({name of an RLIMIT: number}), functions ({name: {limits, filter}}, of those
+that are held to something else).
 """
 
 import ctypes
@@ -74,9 +76,15 @@ class Confinement:
             self.enter_domain(scratch)
             for descriptor, _ in self.rules:
                 posix.close(descriptor)
-        limit(self.told["limits"]["step"])
         if "seccomp" not in self.missing:
             self.filter_calls(self.told["filters"]["step"])
+
+    def enter_function(self, name):
+        """Before anything of the request is looked at but the name of its function."""
+        own = self.told["functions"].get(name, {"limits": {}, "filter": ""})
+        limit(dict(self.told["limits"]["step"], **own["limits"]))
+        if "seccomp" not in self.missing:
+            self.filter_calls(own["filter"])
 
     def drop_capabilities(self):
         """All of them, for this process and whatever it executes. A process without any has nothing to drop."""

@@ -84,7 +84,7 @@ def serve(control, zygotes):
         pid = start(*descriptors)
         zygotes.add(pid)
         pidfd = os.pidfd_open(pid)  # ours and not reaped yet: it cannot be another one's
-    except (OSError, ValueError) as error:
+    except Exception as error:  # one zygote's fate, not everybody's
         reply, passed = b"!" + str(error).encode(errors="replace")[:1000], []
     else:
         reply, passed = b"%d" % pid, [pidfd]

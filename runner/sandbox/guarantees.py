@@ -18,6 +18,7 @@ from typing import Literal
 
 from runner.errors import SandboxUnavailable
 from runner.sandbox.levels import Place, SandboxLevel
+from runner.sandbox.limits import Limits
 
 State = Literal["enforced", "partial", "absent"]
 
@@ -95,7 +96,8 @@ class _AllAllowed:
     cpu_seconds: int | None = None
     file_size_bytes: int | None = None
     open_files: int | None = None
-    processes: int | None = field(default=None)
+    processes: int | None = None
+    steps: Mapping[str, Limits] = field(default_factory=dict, hash=False)
 
 
 @functools.cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -16,15 +17,11 @@ _OPEN_FILES = 4096
 _PROCESSES = 1024
 
 
-class Asked(Protocol):
-    """What a project says of its sandbox: `[tool.hwe.sandbox]`."""
+class Limits(Protocol):
+    """What a step may use up, and whether it may make sockets. None: a default, or what holds already."""
 
     @property
     def network(self) -> bool: ...
-    @property
-    def readable(self) -> tuple[str, ...]: ...
-    @property
-    def writable(self) -> tuple[str, ...]: ...
     @property
     def memory_bytes(self) -> int | None: ...
     @property
@@ -37,6 +34,17 @@ class Asked(Protocol):
     def processes(self) -> int | None: ...
 
 
+class Asked(Limits, Protocol):
+    """What a project says of its sandbox: `[tool.hwe.sandbox]`."""
+
+    @property
+    def readable(self) -> tuple[str, ...]: ...
+    @property
+    def writable(self) -> tuple[str, ...]: ...
+    @property
+    def steps(self) -> Mapping[str, Limits]: ...
+
+
 def zygote_limits(asked: Asked) -> dict[str, int]:
     """Limits that steps inherit; the names are those of RLIMIT_ constants."""
     return {
@@ -47,8 +55,20 @@ def zygote_limits(asked: Asked) -> dict[str, int]:
     }
 
 
+def function_limits(limits: Limits) -> dict[str, int]:
+    """What of these differs for one function; the names are those of RLIMIT_ constants."""
+    told = {
+        "DATA": limits.memory_bytes,
+        "CPU": limits.cpu_seconds,
+        "FSIZE": limits.file_size_bytes,
+        "NOFILE": limits.open_files,
+        "NPROC": limits.processes and _tasks_of_this_user() + limits.processes,
+    }
+    return {name: number for name, number in told.items() if number}
+
+
 def step_limits(asked: Asked) -> dict[str, int]:
-    """Limits that would end a zygote, or count what it does.
+    """Limits that would end a zygote, or count what it does; a step takes them when it knows its function.
 
     Memory is limited as DATA, what a process may write to and is its own: AS also counts what threads and numpy
     merely reserve. Neither counts memory that has a descriptor.

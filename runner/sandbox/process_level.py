@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from runner.sandbox import seccomp
 from runner.sandbox.levels import Hold, Place
-from runner.sandbox.limits import Asked, step_limits, zygote_limits
+from runner.sandbox.limits import Asked, function_limits, step_limits, zygote_limits
 from runner.sandbox.paths import DEVICES, system_paths
 
 
@@ -36,4 +36,11 @@ def confinement(asked: Asked, readable: Iterable[object]) -> dict[str, Any]:
             "step": seccomp.step_program().hex(),
         },
         "limits": {"zygote": zygote_limits(asked), "step": step_limits(asked)},
+        "functions": {
+            name: {
+                "limits": function_limits(limits),
+                "filter": "" if limits.network else seccomp.zygote_program(network=False).hex(),
+            }
+            for name, limits in asked.steps.items()
+        },
     }

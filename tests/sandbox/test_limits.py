@@ -2,9 +2,12 @@
 
 import os
 import signal
+import socket
 import subprocess
 
 import pytest
+
+from envs import ProjectSettingsInvalid
 
 
 def test_memory_is_limited(attack_with):
@@ -20,6 +23,46 @@ def test_known_gap_memory_with_a_descriptor_is_limited_as_a_file_only(attack_wit
     outcome = attack("memfd_hog", 300_000_000)
     assert outcome.status == "failed"
     assert "Errno 27" in outcome.error.message  # EFBIG
+
+
+STEPS = """
+memory_bytes = 200_000_000
+[tool.hwe.sandbox.steps."attacks.memory_hog"]
+memory_bytes = 900_000_000
+[tool.hwe.sandbox.steps."attacks.make_socket"]
+network = false
+[tool.hwe.sandbox.steps."attacks.huge_file"]
+file_size_bytes = 1_000_000
+[tool.hwe.sandbox.steps."attacks.cpu_hog"]
+cpu_seconds = 1
+"""
+
+
+def test_a_function_has_limits_of_its_own(attack_with):
+    attack = attack_with(STEPS)
+    assert attack("memory_hog", 500_000_000).unwrap() == 500_000_000
+    assert attack("memory_hog", 2_000_000_000).error.type == "MemoryError"
+    attack.refused("make_socket", 2, 1)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        assert attack("tcp", server.getsockname()[1]).status == "completed"  # another function
+    assert "Errno 27" in attack("huge_file", 2_000_000).error.message
+    assert attack("cpu_hog").status == "crashed"
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        (
+            '[tool.hwe.sandbox.steps."a.b"]\nwritable = ["/x"]',
+            "steps.a.b has no setting `writable`; known are cpu_seconds",
+        ),
+        ('[tool.hwe.sandbox.steps."a.b"]\nmemory_bytes = 0', "steps.a.b memory_bytes must be a whole number above 0"),
+        ('steps = ["a.b"]', "steps must hold tables, as in"),
+    ],
+)
+def test_limits_of_a_function_that_make_no_sense_are_refused(attack_with, lines, told):
+    with pytest.raises(ProjectSettingsInvalid, match=told):
+        attack_with(lines)
 
 
 def test_processor_time_is_limited(attack_with):
