@@ -97,7 +97,7 @@ class Warden:
             control = self._ensure()
             try:
                 return self._ask(control, passed)
-            except (BrokenPipeError, ConnectionResetError, EOFError):
+            except (BrokenPipeError, ConnectionResetError):
                 self._drop()  # somebody killed it; another one does the same
                 return self._ask(self._ensure(), passed)
             except TimeoutError:
@@ -110,7 +110,7 @@ class Warden:
         control.sendmsg([b"start"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, passed)])
         reply, descriptors, _, _ = socket.recv_fds(control, _MAX_REPLY_BYTES, 1)
         if not reply:
-            raise EOFError
+            raise ConnectionResetError("the warden is gone")
         if reply.startswith(b"!"):
             raise OSError(reply[1:].decode("utf-8", "replace"))
         return _Warded(int(reply), descriptors[0])
