@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import os
 import socket
+import struct
 from collections import deque
 from collections.abc import Sequence
 
@@ -29,13 +30,25 @@ _MAX_FRAME_BYTES = 512 * 1024**2 if HAS_MEMFD else wire.MAX_FRAME_BYTES
 _DESCRIPTOR_BYTES = array.array("i").itemsize
 
 
-class Channel:
-    """Takes over the descriptor of a stream socket."""
+# linux/socket.h: have the kernel say with each message who sent it. The pid is as it is known here.
+_SO_PASSCRED, _SCM_CREDENTIALS, _CREDENTIALS = 16, 2, struct.Struct("3i")
 
-    def __init__(self, descriptor: int) -> None:
+
+class Channel:
+    """Takes over the descriptor of a stream socket.
+
+    `namespace`: the other end has pids of its own; `sender` tells which it has here, once something has come from it.
+    """
+
+    def __init__(self, descriptor: int, *, namespace: bool = False) -> None:
         # Family and type are named, for Python would ask the kernel for them.
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=descriptor)
         self._socket.setblocking(False)
+        self.sender: int | None = None
+        self._space = socket.CMSG_SPACE(_GROUP * _DESCRIPTOR_BYTES)
+        if namespace:
+            self._socket.setsockopt(socket.SOL_SOCKET, _SO_PASSCRED, 1)
+            self._space += socket.CMSG_SPACE(_CREDENTIALS.size)
         self._reader = wire.FrameReader(_MAX_FRAME_BYTES)
         self._unsent: deque[tuple[memoryview, Sequence[Memory]]] = deque()
         self._descriptors: deque[int] = deque()
@@ -88,11 +101,13 @@ class Channel:
         Raises `BlockingIOError` when nothing has come, `ProtocolError`, `OSError`.
         """
         flags = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
-        data, ancillary, _, _ = self._socket.recvmsg(_READ_BYTES, socket.CMSG_SPACE(_GROUP * _DESCRIPTOR_BYTES), flags)
+        data, ancillary, _, _ = self._socket.recvmsg(_READ_BYTES, self._space, flags)
         for level, kind, content in ancillary:
             if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
                 whole = len(content) - len(content) % _DESCRIPTOR_BYTES
                 self._descriptors.extend(array.array("i", content[:whole]))
+            elif level == socket.SOL_SOCKET and kind == _SCM_CREDENTIALS and self.sender is None:
+                self.sender, _, _ = _CREDENTIALS.unpack(content)
         if len(self._descriptors) > _MAX_PENDING:
             raise ProtocolError("more descriptors came than anything refers to")
         if not data:

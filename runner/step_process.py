@@ -27,7 +27,7 @@ class Parent(Protocol):
         """Whether the pids of its step processes mean the same processes here."""
 
     def know(self, pid: int) -> None:
-        """`pid` is a step process."""
+        """`pid`, as it is here, is a step process."""
 
     def forget(self, pid: int) -> None:
         """The step process `pid` is dead, or nobody's business any more."""
@@ -71,10 +71,11 @@ class StepProcess:
 
     def __init__(self, parent: Parent, scratch: Path, channel: int, stdout: int, stderr: int, exit_pipe: int) -> None:
         self.parent = parent
-        self.channel = Channel(channel)
+        self.channel = Channel(channel, namespace=not parent.shares_pids)
         self.stdout, self.stderr, self.exit_pipe = stdout, stderr, exit_pipe
         self.scratch = scratch
-        self.pid: int | None = None
+        self.pid: int | None = None  # as its zygote knows it
+        self._pid_here: int | None = None
         # Readable once the process is dead, whoever reaps it. None where the system has none, or before `greet`.
         self.pidfd: int | None = None
         for descriptor in (stdout, stderr, exit_pipe):
@@ -88,8 +89,8 @@ class StepProcess:
             if descriptor is not None:
                 with contextlib.suppress(OSError):
                     os.close(descriptor)
-        if self.pid is not None:
-            self.parent.forget(self.pid)
+        if self._pid_here is not None:
+            self.parent.forget(self._pid_here)
         try:
             self.scratch.rmdir()
         except OSError:  # the step left something in it
@@ -105,10 +106,14 @@ class StepProcess:
     def met(self, pid: int) -> None:
         """Its first words have come, which tell its pid."""
         self.pid = pid
-        self.parent.know(pid)
-        if self.parent.shares_pids and hasattr(os, "pidfd_open"):
+        here = pid if self.parent.shares_pids else self.channel.sender
+        if here is None:
+            return
+        self._pid_here = here
+        self.parent.know(here)
+        if hasattr(os, "pidfd_open"):
             with contextlib.suppress(OSError):  # it died at once, or the kernel is older than 5.3
-                self.pidfd = os.pidfd_open(pid)
+                self.pidfd = os.pidfd_open(here)
 
     def greet(self, timeout_seconds: float) -> None:
         """Wait for its first words ahead of its request, so that nobody has to wait for them later."""

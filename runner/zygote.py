@@ -87,6 +87,7 @@ class Zygote:
         self._wanted = 1
         self._coming = 0
         self._pids: set[int] = set()  # of step processes; sets of ints are safe to share under the GIL
+        self._pid_here: int | None = None
         self.has_served = False  # whether a step of its has answered
         self.used_at = self._lessened_at = time.monotonic()
         self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`, and below on failure
@@ -94,6 +95,8 @@ class Zygote:
         self._control_socket = socket.socket(fileno=os.dup(self._control.fileno()))  # passes descriptors
         try:
             self._process = self._start(warden, theirs.fileno())
+            if self.shares_pids:
+                self._pid_here = self._process.pid
         except BaseException:
             self._hang_up()
             self._log.close()
@@ -233,8 +236,10 @@ class Zygote:
         return not self.launch.wrapper
 
     def know(self, pid: int) -> None:
-        """`pid` is a step process of this zygote."""
+        """`pid`, as it is here, is a step process of this zygote."""
         self._pids.add(pid)
+        if self._pid_here is None:
+            self._pid_here = _parent_of(pid)
 
     def forget(self, pid: int) -> None:
         """The step process `pid` is dead, or soon will be."""
@@ -245,7 +250,7 @@ class Zygote:
 
         Orphans of a dead step are children of the zygote, its subreaper. False also when one is just being forked.
         """
-        pid = self._process.pid
+        pid = self._pid_here
         try:
             with open(f"/proc/{pid}/task/{pid}/children", "rb") as listing:
                 children = {int(child) for child in listing.read().split()}
@@ -352,8 +357,19 @@ def _detach(connection: multiprocess.connection.Connection) -> int:
 
 def _is_dead(pid: int) -> bool:
     """Whether a process is gone, or a zombie that waits to be reaped."""
+    state = _state_of(pid)
+    return state is None or state[0] in b"ZX"
+
+
+def _parent_of(pid: int) -> int | None:
+    state = _state_of(pid)
+    return None if state is None else int(state[1])
+
+
+def _state_of(pid: int) -> list[bytes] | None:
+    """State, parent and more, as /proc tells them; None of a process that is gone."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rpartition(b")")[2].split(maxsplit=1)[0] in b"ZX"
+            return file.read().rpartition(b")")[2].split(maxsplit=2)  # a process may be called anything
     except OSError:
-        return True
+        return None
