@@ -83,6 +83,10 @@ class LedgerHistory:
     def variables_before(self, step: StepRecord) -> dict[str, Any]:
         return self._ledger.contexts.variables(self.run.run_id, before=step.started_at)
 
+    def variables_now(self) -> dict[str, Any]:
+        """The run's variables as they are, besides those that the workflow begins with."""
+        return self._ledger.contexts.variables(self.run.run_id)
+
     def substep(self, step_key: str, name: str) -> bytes | None:
         return self._ledger.contexts.substep(self.run.run_id, step_key, name)
 

@@ -97,6 +97,14 @@ def with_templates(
     return _request(function, "template", Body.of([text]), list(results.items()), context, siblings, expected)
 
 
+def to_inspect(
+    template: Mapping[str, object], results: Mapping[str, Payload], functions: Iterable[str], context: StepContext
+) -> StepRequest:
+    """A request that runs no function: what of these recorded results does not fit, see runner/child/inspection.py."""
+    text = json.dumps(template, ensure_ascii=False).encode(errors="backslashreplace")
+    return _request("", "template", Body.of([text]), list(results.items()), context, functions, kind="inspect")
+
+
 def _request(
     function: str,
     form: str,
@@ -105,11 +113,12 @@ def _request(
     context: StepContext,
     siblings: Iterable[str] = (),
     expected: Expected | None = None,
+    kind: str = "run",
 ) -> StepRequest:
     parts: list[bytes | memoryview] = []
     memories: list[Memory] = []
     header: dict[str, Any] = {
-        "type": "run",
+        "type": kind,
         "function": function,
         "arguments": {"form": form, **arguments.pack(parts, memories)},
         "context": vars(context),

@@ -7,17 +7,19 @@ folder: it stands on the child's import path until the first line below has run.
 Arguments   bootstrap.py CONFIG, a JSON object: control_fd, import_paths (the project's roots, put first),
             support_path (the copy of cloudpickle, put last), preload (modules to import before forking), seed (whether
             random numbers repeat when a step is run again), parent (the pid without which it is not to live, or null),
-            network (false: steps have none, or the zygote does not start), comparison (the path of the program that
-            compares results with recorded ones, for a replay); if it is to be confined, confinement_program (the file
-            beside this one) and confinement (what that is told).
+            network (false: steps have none, or the zygote does not start), comparison and inspection
+            (the paths of programs: to compare results with recorded ones, for a replay, and to look at what is
+            recorded, for a check); if it is to be confined, confinement_program (the file beside this one) and
+            confinement (what that is told).
 Control fd  a stream socket. Sends {"type": "hello", protocol, python, pid, preload_errors, threaded, unconfined} once
             ready: the module whose import left threads behind, and what this kernel cannot confine. Then takes
             {"type": "spawn", scratch}, followed by four descriptors: the step's socket, stdout, stderr, exit pipe;
             {"type": "signal", pid, signal}, sent on to the step's whole process group.
             At its end of file, the supervisor is gone: everything is killed and the zygote exits.
-Step fd     sends {"type": "ready", pid}, takes one {"type": "run", ...}, answers one {"type": "outcome", ...}. Before
-            that it may send any number of {"type": "call", call, ...}, and waits for a {"type": "reply", ...} to each.
-            A large value is not in the frame but in sealed memory, whose descriptor rides on the frame's first bytes.
+Step fd     sends {"type": "ready", pid}, takes one {"type": "run", ...} or {"type": "inspect", ...}, answers one
+            {"type": "outcome", ...}. Before that it may send any number of {"type": "call", call, ...}, and waits for a
+            {"type": "reply", ...} to each. A large value is not in the frame but in sealed memory, whose descriptor
+            rides on the frame's first bytes.
 Exit pipe   one JSON object {status, cpu_seconds, max_rss_bytes}, written by the zygote when the step has been
             reaped and all it left behind is dead; an end of file without it means that the zygote died.
 Exit codes  of the zygote: 0 at the end of the control socket, 3 when the arguments are not understood, 4 when the
@@ -113,7 +115,8 @@ _encode_view = json.JSONEncoder(allow_nan=False, ensure_ascii=False).encode
 _THIS_FILE = sys._getframe().f_code.co_filename  # not __file__, which may be of the compiled program
 _libc = None
 _seeds = True
-_comparison = None  # see load_comparison
+_comparison = None  # the names of comparison.py, see load_program
+_inspection = None
 _confinement = None
 _cloudpickle = None  # see load_cloudpickle
 _import_paths = []
@@ -710,6 +713,8 @@ def load_libc():
 def perform(header, parts, memories, channel=None):
     """Run the requested function; the outcome, ready to be sent, whatever happened."""
     try:
+        if header["type"] == "inspect":
+            return pack({"type": "outcome", "status": "completed"}, inspect(header, parts, memories))
         function = find_function(header["function"])
         args, kwargs = load_arguments(header, parts, memories)
         if takes_context(function):
@@ -741,6 +746,13 @@ def tell(error):
         return _encode_view({"type": kind, "message": message}).encode(errors="backslashreplace")
 
 
+def inspect(header, parts, memories):
+    """What of the recorded state does not fit this code, as plain data."""
+    first, _ = segments_of(header["arguments"], parts, memories)
+    payloads = Payloads(header["payloads"], parts, memories)
+    return _inspection["inspect"](globals(), _read_json(first.read()), payloads)
+
+
 def compare(outcome, result, expected, parts, memories):
     """Add to an outcome how it compares with the recorded one."""
     old, old_buffers = segments_of(expected, parts, memories)
@@ -760,11 +772,11 @@ def compare(outcome, result, expected, parts, memories):
     outcome.header["comparison"] = outcome.add(text.encode())
 
 
-def load_comparison(path):
-    """The functions of comparison.py, ahead of any module of the project."""
-    names = {"__name__": "comparison"}
-    with open(path, encoding="utf-8") as file:
-        exec(compile(file.read(), path, "exec"), names)
+def load_program(path):
+    """The names of a program beside this one. Not a module: a project may have one of that name."""
+    names = {"__name__": "hwe"}
+    with open(path, "rb") as file:
+        exec(compile(file.read(), "<hwe %s>" % path.rpartition("/")[2], "exec"), names)
     return names
 
 
@@ -1380,16 +1392,8 @@ def count_threads():
         return len(sys._current_frames())
 
 
-def load_confinement(path):
-    """Its class, without a module of that name: a project may have one."""
-    names = {"__name__": "hwe_confinement"}
-    with open(path, "rb") as file:
-        exec(compile(file.read(), "<hwe confinement>", "exec"), names)
-    return names["Confinement"]
-
-
 def main():
-    global _libc, _prctl, _import_paths, _seeds, _comparison, _confinement
+    global _libc, _prctl, _import_paths, _seeds, _comparison, _inspection, _confinement
     try:
         config = _read_json(sys.argv[1])
         control_fd, import_paths = config["control_fd"], config["import_paths"]
@@ -1405,7 +1409,8 @@ def main():
     if not config["network"]:
         cut_network()
     if config["comparison"]:
-        _comparison = load_comparison(config["comparison"])
+        _comparison = load_program(config["comparison"])
+        _inspection = load_program(config["inspection"])
     _libc = load_libc()
     _prctl = _libc.prctl if sys.platform.startswith("linux") else None
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -1417,7 +1422,7 @@ def main():
             if posix.getppid() != config["parent"]:
                 sys.exit(EXIT_ORPHANED)
     if "confinement" in config:
-        _confinement = load_confinement(config["confinement_program"])(config["confinement"])
+        _confinement = load_program(config["confinement_program"])["Confinement"](config["confinement"])
         _confinement.enter_zygote()
     site.main()  # only now: files of site-packages may hold code
     sys.path.append(config["support_path"])  # last, so that a version's own cloudpickle wins over the copy

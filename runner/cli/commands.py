@@ -10,6 +10,7 @@ import typer
 
 from envs import capture
 from runner.cli import ANSWER_IS_NO, doctor, driving, render, set_up_logging
+from runner.cli.checking import check_command
 from runner.cli.copy_artifacts import copy_command
 from runner.cli.installation import opened, submit
 from runner.cli.migrate import migrate_command
@@ -265,3 +266,4 @@ def _root(
 
 
 app.command("replay")(replay_command)
+app.command("check")(check_command)

@@ -60,7 +60,7 @@ def replay_command(
     not done again, and nothing is written to the ledger. Exit codes: 0 the same, 1 something differs, 3 could not tell.
     """
     set_up_logging(verbose=False)
-    variables = _variables(env or [])
+    variables = variables_of(env or [])
     with opened(load_settings(HERE)) as installation:
         run = installation.ledger.run(run_id)
         version = None if against is None else _version(installation, against)
@@ -89,7 +89,8 @@ def replay_command(
         raise typer.Exit(ANSWER_IS_NO if verdict == "different" else COULD_NOT)
 
 
-def _variables(names: list[str]) -> dict[str, str]:
+def variables_of(names: list[str]) -> dict[str, str]:
+    """The environment variables that `--env` names. Raises `UsageError`."""
     for name in names:
         if name not in os.environ:
             raise UsageError(f"--env {name}: there is no such variable here; set it, or leave it out")

@@ -228,6 +228,17 @@ class Ledger:
         with self._read() as connection:
             return [RunRecord.from_row(row) for row in connection.execute(query)]
 
+    def unfinished_heads(self) -> list[tuple[str, str, str]]:
+        """(run id, workflow name, code version hash) of all unfinished runs, oldest first, whoever drives them."""
+        columns = workflow_runs.c
+        query = (
+            sa.select(columns.run_id, columns.workflow_name, columns.code_version_hash)
+            .where(columns.status.in_(UNFINISHED))
+            .order_by(columns.created_at, columns.run_id)
+        )
+        with self._read() as connection:
+            return [(row.run_id, row.workflow_name, row.code_version_hash) for row in connection.execute(query)]
+
     def drivers(self) -> list[str]:
         """Who drives, or drove last, the runs that have not ended."""
         columns = workflow_runs.c

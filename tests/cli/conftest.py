@@ -115,6 +115,12 @@ class Site:
         return (self.root / "worker.log").read_text()
 
 
+@pytest.fixture(scope="session")
+def site_at():
+    """For those that share an installation between tests."""
+    return Site
+
+
 @pytest.fixture
 def site(tmp_path):
     return Site(tmp_path)
