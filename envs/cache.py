@@ -128,7 +128,7 @@ class EnvCache:
         try:
             return take_shared(lease_path)
         except FileNotFoundError:
-            for name in ("versions", "leases", "locks", "trash", "logs"):
+            for name in ("versions", "locks", "trash", "logs", "leases"):  # the one that is looked for comes last
                 os.makedirs(os.path.join(self.root, name), mode=0o700, exist_ok=True)
             return take_shared(lease_path)
 

@@ -11,11 +11,12 @@ from typing import Any, Literal, Protocol
 
 from envs import EnvsError
 from runner.calls import Answer, Call, CallRefused, Reply
-from runner.definition import Definition, Task
+from runner.definition import Definition, Task, Wait
 from runner.errors import RunnerError, UsageError
 from runner.ledger import Ledger, RunRecord, StepRecord
 from runner.outcome import StepError, StepOutcome
 from runner.payload import Payload
+from runner.redaction import Redaction
 from runner.request import Expected, StepContext, with_templates
 from runner.supervisor import Supervisor
 from runner.templates import references
@@ -57,6 +58,7 @@ class History(Protocol):
 
     run: RunRecord
     steps: Sequence[StepRecord]
+    redacted: Redaction
 
     def payload(self, result: bytes) -> Payload:
         """The payload of a recorded result."""
@@ -74,6 +76,7 @@ class LedgerHistory:
     def __init__(self, ledger: Ledger, values: Values, run_id: str) -> None:
         self.run = ledger.run(run_id)
         self.steps: Sequence[StepRecord] = ledger.steps(self.run.run_id)
+        self.redacted = Redaction([])
         self._ledger = ledger
         self._values = values
 
@@ -133,6 +136,7 @@ class Replay:
             reason = "no code is recorded for it"
         elif step.error and step.error.get("module") == "hwe":
             reason = f"it never ran: {step.error.get('type')}: {step.error.get('message')}"
+        reason = reason or self._hidden(definition, task, step)
         if reason or not isinstance(task, Task) or version is None:
             return _replayed(step, version, "not replayed", reason or "")
         try:
@@ -142,6 +146,21 @@ class Replay:
         if self.live and outcome.payload is not None and task.result_key:
             self._results[task.result_key] = outcome.payload
         return _judged(step, version, outcome)
+
+    def _hidden(self, definition: Definition, task: Task | Wait | None, step: StepRecord) -> str | None:
+        """What the step would need that was left out of a bundle, if anything."""
+        hidden = self.history.redacted
+        if not isinstance(task, Task):
+            return None
+        if hidden.hides_step(step.step_key):
+            return "it was redacted"
+        given = [step.input or {}, list(task.args), dict(task.kwargs)]
+        if path := hidden.needed_by(given):
+            return f"it needs {path}, which was redacted"
+        for other in definition.tasks.values():
+            if isinstance(other, Task) and other.result_key in references(given) and hidden.hides_step(other.task_id):
+                return f"it needs the result of {other.task_id}, which was redacted"
+        return None
 
     def _perform(self, definition: Definition, task: Task, step: StepRecord, version: str) -> StepOutcome:
         run = self.history.run

@@ -12,6 +12,7 @@ from runner.errors import UsageError
 
 # The same expressions as in the child program. A root is what stands before the first dot or bracket.
 _TEMPLATE = re.compile(r"\{\{\s*([^{}]+?)\s*\}\}|\$\{\s*([^{}]+?)\s*\}")
+_KEY = re.compile(r"[^.\[\]\s'\"]+")
 _ROOT = re.compile(r"[^.\[\]\s]+")
 
 # Names that are always there; a workflow's variables and the results of earlier tasks join them.
@@ -25,6 +26,11 @@ class UnknownReference(UsageError):
 def references(value: Any) -> set[str]:
     """The root names of all templates inside a JSON value: {"priced"} for "{{priced.total}} EUR"."""
     return set(_roots(value))
+
+
+def expressions(value: Any) -> list[list[str]]:
+    """All templates inside a JSON value, each as its keys: ["priced", "lines", "0"] for "{{priced.lines[0]}}"."""
+    return [_KEY.findall(text) for text in _texts(value)]
 
 
 def check_references(definition: Definition) -> None:
@@ -61,14 +67,19 @@ def _results_before(definition: Definition, task_id: str) -> set[str]:
 
 
 def _roots(value: Any) -> Iterator[str]:
+    for text in _texts(value):
+        root = _ROOT.match(text)
+        if root:
+            yield root.group()
+
+
+def _texts(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         for match in _TEMPLATE.finditer(value):
-            root = _ROOT.match(match.group(1) or match.group(2))
-            if root:
-                yield root.group()
+            yield match.group(1) or match.group(2)
     elif isinstance(value, dict):
         for item in value.values():
-            yield from _roots(item)
+            yield from _texts(item)
     elif isinstance(value, list | tuple):
         for item in value:
-            yield from _roots(item)
+            yield from _texts(item)

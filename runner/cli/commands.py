@@ -12,6 +12,7 @@ from envs import capture
 from runner.cli import ANSWER_IS_NO, doctor, driving, render, set_up_logging
 from runner.cli.checking import check_command
 from runner.cli.copy_artifacts import copy_command
+from runner.cli.exporting import export_command
 from runner.cli.installation import opened, submit
 from runner.cli.migrate import migrate_command
 from runner.cli.render import JsonOption
@@ -267,3 +268,4 @@ def _root(
 
 app.command("replay")(replay_command)
 app.command("check")(check_command)
+app.command("export")(export_command)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from dataclasses import asdict
@@ -13,12 +14,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from envs import capture
+from envs import EnvCache, capture
+from runner.bundle import Bundle, BundleStore
 from runner.cli import ANSWER_IS_NO, COULD_NOT, render, set_up_logging
 from runner.cli.installation import Installation, opened
 from runner.errors import UsageError
 from runner.ledger import RunRecord
-from runner.replay import LedgerHistory, Replay, Replayed
+from runner.replay import History, LedgerHistory, Replay, Replayed
 from runner.settings import load_settings
 from runner.supervisor import Supervisor
 
@@ -28,7 +30,7 @@ _SHOWN_DIFFERENCES = 10
 
 
 def replay_command(
-    run_id: Annotated[str, typer.Argument(metavar="RUN")],
+    name: Annotated[str, typer.Argument(metavar="RUN|BUNDLE", help="Id of a run, or a file that `hwe export` wrote.")],
     *,
     step: Annotated[str | None, typer.Option("--step", metavar="KEY", help="Only the attempts of this step.")] = None,
     first: Annotated[str | None, typer.Option("--from", metavar="KEY", help="This step and those after it.")] = None,
@@ -61,25 +63,26 @@ def replay_command(
     """
     set_up_logging(verbose=False)
     variables = variables_of(env or [])
-    with opened(load_settings(HERE)) as installation:
-        run = installation.ledger.run(run_id)
+    with opened(load_settings(HERE)) as installation, contextlib.ExitStack() as holding:
+        history, cache = _history(installation, name, holding)
         version = None if against is None else _version(installation, against)
-        history = LedgerHistory(installation.ledger, installation.values, run.run_id)
-        cache = installation.cache(lambda *_: None)
-        with Supervisor(
-            cache,
-            installation.settings.sandbox,
-            slots=1,
-            network=allow_network,
-            comparing=True,
-            variables=variables,
-        ) as supervisor:
-            replay = Replay(history, supervisor, version, live, tolerance)
-            replayed = []
-            for one in replay.steps(only=step, first=first):
-                replayed.append(one)
-                if not as_json:
-                    _print_step(one)
+        supervisor = holding.enter_context(
+            Supervisor(
+                cache,
+                installation.settings.sandbox,
+                slots=1,
+                network=allow_network,
+                comparing=True,
+                variables=variables,
+            )
+        )
+        run = history.run
+        replay = Replay(history, supervisor, version, live, tolerance)
+        replayed = []
+        for one in replay.steps(only=step, first=first):
+            replayed.append(one)
+            if not as_json:
+                _print_step(one)
     verdict = _verdict(replayed)
     if as_json:
         render.print_json(_document(run, replayed, verdict, version))
@@ -87,6 +90,15 @@ def replay_command(
         _print_verdict(run, replayed, verdict, version)
     if verdict != "same":
         raise typer.Exit(ANSWER_IS_NO if verdict == "different" else COULD_NOT)
+
+
+def _history(installation: Installation, name: str, holding: contextlib.ExitStack) -> tuple[History, EnvCache]:
+    """What is recorded, in the ledger or in a bundle, and where its code comes from."""
+    if Path(name).is_file():
+        bundle = holding.enter_context(Bundle(Path(name)))
+        return bundle, EnvCache(installation.settings.cache, BundleStore(bundle, installation.store))
+    run = installation.ledger.run(name)
+    return LedgerHistory(installation.ledger, installation.values, run.run_id), installation.cache(lambda *_: None)
 
 
 def variables_of(names: list[str]) -> dict[str, str]:

@@ -32,6 +32,21 @@ class RunContexts:
         with self._read() as connection:
             return {name: json.loads(value) for name, value in connection.execute(query)}
 
+    def all_variables(self, run_id: str) -> list[tuple[str, Any, datetime]]:
+        """Every (name, value, when) that steps of the run have set, in that order."""
+        columns = workflow_variables.c
+        query = sa.select(columns.name, columns.value, columns.set_at).where(columns.run_id == run_id)
+        with self._read() as connection:
+            rows = connection.execute(query.order_by(columns.number))
+            return [(row.name, json.loads(row.value), row.set_at) for row in rows]
+
+    def all_substeps(self, run_id: str) -> dict[tuple[str, str], bytes]:
+        """The recorded results of all parts of steps, by (step key, name)."""
+        columns = workflow_substeps.c
+        query = sa.select(columns.step_key, columns.name, columns.result).where(columns.run_id == run_id)
+        with self._read() as connection:
+            return {(row.step_key, row.name): row.result for row in connection.execute(query)}
+
     def set_variable(self, run_id: str, epoch: int, step_key: str, attempt: int, name: str, value_json: str) -> None:
         """Give a variable a value, for this step and those that come after. Raises `Fenced`."""
         highest = sa.select(sa.func.max(workflow_variables.c.number)).where(workflow_variables.c.run_id == run_id)

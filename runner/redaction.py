@@ -1,0 +1,80 @@
+"""What must not leave with a bundle, by path: `input.card.number`, `variables.token`, `steps.charge`. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from runner.templates import expressions
+
+HIDDEN = "<redacted>"
+
+
+class Redaction:
+    """Hides values. A step that is hidden keeps its status and its times; its input, result and error are gone."""
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        self.paths = sorted(set(paths))
+        split = [path.split(".") for path in self.paths]
+        self._input = [parts[1:] for parts in split if parts[0] == "input"]
+        self._variables = {".".join(parts[1:]) for parts in split if parts[0] == "variables"}
+        self._steps = {".".join(parts[1:]) for parts in split if parts[0] == "steps"}
+
+    def hides_step(self, step_key: str) -> bool:
+        """Whether what came of a step is hidden."""
+        return step_key in self._steps
+
+    def of_run(self, told: dict[str, Any]) -> dict[str, Any]:
+        """A run as plain data. Its output holds results of steps, so it goes with the first of them."""
+        hidden = told["input"]
+        for parts in self._input:
+            hidden = _hide(hidden, parts)
+        return {**told, "input": hidden, "output": HIDDEN if self._steps else told["output"]}
+
+    def of_step(self, told: dict[str, Any]) -> dict[str, Any]:
+        """An attempt of a step as plain data."""
+        if not self.hides_step(told["step_key"]):
+            return told
+        error = told["error"] and {"type": HIDDEN, "module": "", "message": HIDDEN}
+        return {**told, "input": None, "value": None, "has_value": False, "error": error}
+
+    def of_variable(self, name: str, value: Any) -> Any:
+        """The value of a variable."""
+        return HIDDEN if name in self._variables else value
+
+    @staticmethod
+    def has(value: Any, path: str) -> bool:
+        """Whether there is something at that path inside a JSON value."""
+        for part in path.split("."):
+            if isinstance(value, dict) and part in value:
+                value = value[part]
+            elif isinstance(value, list) and part.isdigit() and int(part) < len(value):
+                value = value[int(part)]
+            else:
+                return False
+        return True
+
+    def needed_by(self, templates: Any) -> str | None:
+        """The first hidden path that templates inside a JSON value refer to, or None."""
+        for path in expressions(templates):
+            root, *rest = path
+            if root == "inputs" and any(_overlap(rest, parts) for parts in self._input):
+                return "input." + ".".join(rest)
+            if root in self._variables:
+                return f"variables.{root}"
+        return None
+
+
+def _overlap(wanted: Sequence[str], hidden: Sequence[str]) -> bool:
+    return all(one == other for one, other in zip(wanted, hidden, strict=False))
+
+
+def _hide(value: Any, parts: Sequence[str]) -> Any:
+    if not parts:
+        return HIDDEN
+    head, *rest = parts
+    if isinstance(value, dict) and head in value:
+        return {**value, head: _hide(value[head], rest)}
+    if isinstance(value, list) and head.isdigit() and int(head) < len(value):
+        return [_hide(item, rest) if index == int(head) else item for index, item in enumerate(value)]
+    return value
