@@ -7,6 +7,8 @@ from urllib.parse import unquote, urlsplit
 
 from envs.errors import StoreNotSupported, StoreUnusable
 from envs.stores.copies import WithLocalCopies
+from envs.stores.datashard import SCHEME as DATASHARD
+from envs.stores.datashard import DataShardStore
 from envs.stores.directory import DirectoryStore
 from envs.stores.objects import SCHEMES, ObjectStore
 from envs.stores.stored import Storable, StoredArtifact, read_stored_file, storable
@@ -43,7 +45,8 @@ class ArtifactStore(Protocol):
 
 
 def open_store(address: str | os.PathLike[str], *, copies: str | os.PathLike[str] | None = None) -> ArtifactStore:
-    """The store at `address`: "file:///absolute/path" or a path, "s3://bucket/prefix", "gs://…", "az://…".
+    """The store at `address`: "file:///absolute/path" or a path, "s3://bucket/prefix", "gs://…", "az://…",
+    "datashard:///absolute/path".
 
     Nothing is created before the first put. `copies`: a directory for verified copies of what a remote store holds.
     Raises StoreNotSupported for schemes that this build has no store for, StoreUnusable for what is no
@@ -56,6 +59,8 @@ def open_store(address: str | os.PathLike[str], *, copies: str | os.PathLike[str
     if parts.scheme in SCHEMES:
         remote = ObjectStore(text)
         return WithLocalCopies(remote, DirectoryStore(copies)) if copies is not None else remote
+    if parts.scheme == DATASHARD:
+        return DataShardStore(text)
     if parts.scheme != "file":
         raise StoreNotSupported(_without_secrets(text), parts.scheme)
     if parts.netloc not in ("", "localhost") or not parts.path.startswith("/"):

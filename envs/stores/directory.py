@@ -11,7 +11,7 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import BinaryIO
 
 from envs.artifact import CHUNK_BYTES
@@ -52,13 +52,11 @@ class DirectoryStore:
             pointer = canonical_json(
                 {"artifact_id": version.artifact_id, "format": FORMAT, "size_bytes": version.size_bytes}
             )
-            pointer_path = self._pointer_path(version.hash)
-            if _read_pointer(pointer_path) != pointer:
-                self._write(pointer_path, lambda target: target.write(pointer))
+            self._point(version.hash, pointer)
 
     def has(self, code_version_hash: str) -> bool:
         with self._os_errors():
-            pointer = _read_pointer(self._pointer_path(check_hash(code_version_hash)))
+            pointer = self._pointer(check_hash(code_version_hash))
             if pointer is None:
                 return False
             try:
@@ -69,7 +67,7 @@ class DirectoryStore:
 
     def get(self, code_version_hash: str) -> StoredArtifact:
         with self._os_errors():
-            pointer = _read_pointer(self._pointer_path(check_hash(code_version_hash)))
+            pointer = self._pointer(check_hash(code_version_hash))
             if pointer is None:
                 raise CodeVersionNotFound(code_version_hash, self.location)
             try:
@@ -85,21 +83,33 @@ class DirectoryStore:
 
     def list(self) -> Iterator[str]:
         with self._os_errors():
-            folder = os.path.join(self._root, "versions")
-            shards = [os.path.join(folder, shard) for shard in sorted(_names(folder))]
-            found = [name for shard in shards for name in sorted(_names(shard)) if is_sha256(name)]
-        return iter(found)
+            return iter(self._hashes(""))
 
     def resolve(self, prefix: str) -> str:
         wanted = check_prefix(prefix)
         with self._os_errors():
-            names = _names(os.path.join(self._root, "versions", wanted[:2]))
-        matches = sorted(name for name in names if is_sha256(name) and name.startswith(wanted))
+            matches = self._hashes(wanted)
         if not matches:
             raise CodeVersionNotFound(prefix, self.location)
         if len(matches) > 1:
             raise AmbiguousHash(prefix, matches)
         return matches[0]
+
+    def _pointer(self, code_version_hash: str) -> bytes | None:
+        """What is known of a version, as canonical JSON, or damaged; None when it is not."""
+        return _read_pointer(self._pointer_path(code_version_hash))
+
+    def _point(self, code_version_hash: str, pointer: bytes) -> None:
+        """Make that known, after the artifact."""
+        if self._pointer(code_version_hash) != pointer:
+            self._write(self._pointer_path(code_version_hash), lambda target: target.write(pointer))
+
+    def _hashes(self, prefix: str) -> Sequence[str]:
+        """The versions that are known, sorted; of a prefix of two digits or more, or all."""
+        folder = os.path.join(self._root, "versions")
+        shards = [prefix[:2]] if prefix else sorted(_names(folder))
+        names = [name for shard in shards for name in sorted(_names(os.path.join(folder, shard)))]
+        return [name for name in names if is_sha256(name) and name.startswith(prefix)]
 
     def _artifact_path(self, artifact_id: str) -> str:
         return os.path.join(self._root, "artifacts", artifact_id[:2], f"{artifact_id}.zip")

@@ -1,6 +1,7 @@
 """What every store promises, tried on each kind."""
 
 import importlib.util
+import json
 import os
 import random
 import signal
@@ -47,12 +48,50 @@ class Directory:
     def remove(self, path):
         (self.root / path).unlink()
 
+    def write_pointers(self, names, data):
+        with ThreadPoolExecutor(16) as pool:
+            list(pool.map(lambda name: self.write(pointer_path(name), data), names))
+
     def without_permission(self):
         if os.geteuid() == 0:
             # Root writes everywhere but there; a file in place of a folder is refused to root as well.
             return open_store("/proc/1/artifacts")
         self.root.mkdir(exist_ok=True)
         self.root.chmod(0o500)
+        return open_store(self.address)
+
+
+class Shard(Directory):
+    """A DataShard table; pointers are rows of it."""
+
+    def __init__(self, root, monkeypatch):
+        self.root = root / "artifacts"
+        self.address = f"datashard://{self.root}"
+
+    def write(self, path, data):
+        if path.startswith("versions/"):
+            self.write_pointers([path.rpartition("/")[2]], data)
+        else:
+            super().write(path, data)
+
+    def write_pointers(self, names, data):
+        """In one commit. What is no pointer becomes a row that names no artifact."""
+        from datashard import create_table
+
+        try:
+            said = {"artifact_id": "", "size_bytes": 0, **json.loads(data)}
+        except (ValueError, TypeError):
+            said = {"artifact_id": "", "size_bytes": 0}
+        store = open_store(self.address)
+        row = {"artifact_id": said["artifact_id"], "size_bytes": said["size_bytes"], "stored_at": time.time_ns()}
+        self.root.mkdir(exist_ok=True)
+        table = create_table(store._table_path, store._schema())
+        table.append_records([{"code_version_hash": name, **row} for name in names])
+
+    def without_permission(self):
+        if os.geteuid() == 0:
+            return open_store("datashard:///proc/1/artifacts")
+        super().without_permission()
         return open_store(self.address)
 
 
@@ -77,6 +116,10 @@ class Bucket:
     def read(self, path):
         return bytes(self._obstore.get(self._client, f"artifacts/{path}").bytes())
 
+    def write_pointers(self, names, data):
+        with ThreadPoolExecutor(16) as pool:
+            list(pool.map(lambda name: self.write(pointer_path(name), data), names))
+
     def remove(self, path):
         self._obstore.delete(self._client, f"artifacts/{path}")
 
@@ -95,10 +138,19 @@ def s3(missing):
     server.stop()
 
 
-@pytest.fixture(params=["directory", "s3"])
+@pytest.fixture(scope="session")
+def datashard(missing):
+    if importlib.util.find_spec("datashard") is None:
+        missing("DATASHARD STORES NOT TESTED: it is not installed: make extras")
+
+
+@pytest.fixture(params=["directory", "datashard", "s3"])
 def place(request, tmp_path, monkeypatch):
     if request.param == "directory":
         return Directory(tmp_path, monkeypatch)
+    if request.param == "datashard":
+        request.getfixturevalue("datashard")
+        return Shard(tmp_path, monkeypatch)
     return Bucket(request.getfixturevalue("s3"), monkeypatch)
 
 
@@ -208,8 +260,7 @@ def test_lost_permission_is_told_with_advice(version, place):
 def test_ten_thousand_versions_are_listed(store, place):
     pointer = canonical_json({"artifact_id": "0" * 64, "e_tag": None, "format": 1, "size_bytes": 1})
     names = [f"{number * 2654435761 % 2**256:064x}" for number in range(1, MANY + 1)]
-    with ThreadPoolExecutor(16) as pool:
-        list(pool.map(lambda name: place.write(pointer_path(name), pointer), names))
+    place.write_pointers(names, pointer)
     assert sorted(store.list()) == sorted(names)
     with pytest.raises(envs.AmbiguousHash):
         store.resolve("0" * 8)
@@ -295,3 +346,41 @@ def test_addresses_that_cannot_be(s3, address, told):
     with pytest.raises(envs.StoreUnusable, match=told) as caught:
         open_store(address)
     assert "secret" not in str(caught.value)
+
+
+# --- what is of DataShard only ---
+
+
+@pytest.fixture
+def shard(datashard, tmp_path, monkeypatch):
+    return Shard(tmp_path, monkeypatch)
+
+
+def test_metadata_does_not_grow_with_the_square_of_the_appends(shard, version, monkeypatch):
+    from envs.stores import datashard as stores
+
+    monkeypatch.setattr(stores, "CLEAN_UP_EVERY", 10)
+    store = open_store(shard.address)
+    for number in range(35):
+        shard.write(pointer_path(version.hash), b'{"artifact_id":"%064x"}' % number)
+        store.put(version)  # which repairs it, with another commit
+    assert len(store._datashard.load_table(store._table_path).snapshots()) <= 12
+    assert intact(store, version)
+
+
+def test_a_table_whose_bytes_changed_says_so(shard, version):
+    store = open_store(shard.address)
+    store.put(version)
+    for path in (shard.root / "table").rglob("*.parquet"):
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 1
+        path.write_bytes(data)
+    with pytest.raises(envs.StoreUnusable, match=r"table is damaged.*restore it") as caught:
+        store.get(version.hash)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("address", ["datashard://host/x", "datashard://relative", "datashard:///x?a=b"])
+def test_datashard_addresses_that_cannot_be(datashard, address):
+    with pytest.raises(envs.StoreUnusable, match="three slashes"):
+        open_store(address)
