@@ -136,6 +136,10 @@ def print_run(run: RunRecord, steps: list[StepRecord]) -> None:
         )
     console.print()
     console.print(table)
+    traceback = (steps[-1].error or {}).get("traceback")
+    if run.status == "failed" and traceback:
+        console.print(f"\n{steps[-1].step_key}, as it ended:", markup=False, highlight=False)
+        console.print(str(traceback).rstrip(), style="dim", markup=False, highlight=False, soft_wrap=True)
 
 
 def _summary(step: StepRecord, width: int = 60) -> str:
