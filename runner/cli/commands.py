@@ -45,6 +45,14 @@ class Policy(StrEnum):
     artifact = "artifact"
 
 
+class SandboxName(StrEnum):
+    """The levels of the sandbox."""
+
+    none = "none"
+    process = "process"
+    locked_down = "locked-down"
+
+
 class RunStatus(StrEnum):
     """Where a run can be."""
 
@@ -231,9 +239,13 @@ def cancel_command(run_id: Annotated[str, typer.Argument(metavar="RUN")], *, as_
 
 
 @app.command("doctor")
-def doctor_command(*, as_json: JsonOption = False) -> None:
+def doctor_command(
+    sandbox: Annotated[SandboxName | None, typer.Option(help="The level to try. Default: the setting.")] = None,
+    *,
+    as_json: JsonOption = False,
+) -> None:
     """Say what the sandbox enforces on this machine, by trying it. Exit code 1: something is absent."""
-    document = doctor.examine(load_settings(HERE))
+    document = doctor.examine(load_settings(HERE), sandbox.value if sandbox else None)
     if as_json:
         render.print_json(document)
     else:

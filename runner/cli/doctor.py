@@ -11,9 +11,12 @@ from runner.settings import Settings
 _SIGNS = {"enforced": "✔", "partial": "~", "absent": "✘"}
 
 
-def examine(settings: Settings) -> dict[str, Any]:
-    """The document of `doctor --json`, a key for each section. Raises `SandboxUnavailable`."""
-    return {"sandbox": _sandbox(settings)}
+def examine(settings: Settings, sandbox: str | None = None) -> dict[str, Any]:
+    """The document of `doctor --json`, a key for each section. Raises `SandboxUnavailable`.
+
+    `sandbox`: the level to try instead of that of the settings.
+    """
+    return {"sandbox": _sandbox(sandbox or settings.sandbox)}
 
 
 def is_sound(document: dict[str, Any]) -> bool:
@@ -31,6 +34,6 @@ def print_findings(document: dict[str, Any]) -> None:
         print(f"  {_SIGNS[found['state']]} {found['name']} {found['state']}{detail}")
 
 
-def _sandbox(settings: Settings) -> dict[str, Any]:
-    level = LEVELS[settings.sandbox]
+def _sandbox(name: str) -> dict[str, Any]:
+    level = LEVELS[name]
     return {"level": level.name, "guarantees": [asdict(guarantee) for guarantee in guarantees_of(level)]}

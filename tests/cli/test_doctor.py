@@ -21,6 +21,11 @@ def test_without_a_sandbox_it_says_so_and_that_is_no_fault(site):
     assert "writes only to scratch absent" in done.stdout
 
 
+def test_another_level_can_be_asked_for(site):
+    assert "fresh process per step enforced" in site.told("doctor", "--sandbox", "none")
+    assert site.json("doctor", "--sandbox", "none")["sandbox"]["level"] == "none"
+
+
 def test_without_bubblewrap_the_level_locked_down_is_refused_and_says_what_it_needs(site, tmp_path):
     for command in (["doctor"], ["run", "workflow.yaml"]):
         done = site.hwe(*command, HWE_SANDBOX="locked-down", PATH=str(tmp_path))
