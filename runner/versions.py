@@ -169,8 +169,9 @@ class Version:
     ) -> Launch:
         asked = settings.sandbox
         sandboxes.check_asked(asked, off_limits=[Path(self._cache.root), self._files.root])
-        home = environment.interpreter.parent.parent
-        parts = [environment.root, environment.layer_root, home, home.resolve(), program, *self._files.programs]
+        # By the name that the environment has for it, and by its own: it may be reached through a link.
+        homes = [path.parent.parent for path in (environment.interpreter, environment.interpreter.resolve())]
+        parts = [environment.root, environment.layer_root, *homes, homes[0].resolve(), program, *self._files.programs]
         readable = tuple(part for part in parts if part is not None and part != part.parent)  # never all of it
         place = sandboxes.Place(readable, self._files.new_scratch(), self._options.network)
         hold = self._options.level.hold(asked, place)
