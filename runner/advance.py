@@ -14,7 +14,7 @@ from typing import Any
 from envs import ArtifactStore, CacheUnusable, EnvsError, StoreUnusable
 from runner.definition import Definition, Task, Wait
 from runner.divergence import describe_divergence
-from runner.errors import RunnerError
+from runner.errors import ResourcesExhausted, RunnerError
 from runner.ledger import Ledger, LedgerError, LedgerUnavailable, RunRecord, StepRecord
 from runner.outcome import StepError, StepOutcome
 from runner.policy import ArtifactMissing, CodeVersionMismatch, Decision, Mode, decide
@@ -221,7 +221,7 @@ class Advancer:
                     self._ledger, self._values, run.run_id, epoch, node.task_id, attempt, definition.variables
                 ),
             )
-        except (CacheUnusable, StoreUnusable, LedgerError, ValuesUnusable):
+        except (CacheUnusable, StoreUnusable, LedgerError, ValuesUnusable, ResourcesExhausted):
             raise  # a fault of the machine, which passes: the attempt is started again
         except (EnvsError, RunnerError) as error:
             if self._stopping.is_set():

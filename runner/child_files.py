@@ -51,7 +51,7 @@ class ChildFiles:
     def new_scratch(self, parent: Path | None = None) -> Path:
         """A new empty directory: for one step, or, without a parent, for the directories of one zygote's steps."""
         path = (parent or self.scratch) / str(next(self._numbers))
-        path.mkdir(mode=0o700)
+        path.mkdir(mode=0o700, parents=True)  # a step without a sandbox may have removed what is above
         return path
 
     def close(self) -> None:

@@ -57,6 +57,12 @@ class ProtocolError(RunnerError):
     fault = "sandbox"
 
 
+class ResourcesExhausted(RunnerError):
+    """There is no descriptor, or no room on the disk, for one more step. Nothing of the step has happened."""
+
+    fault = "environment"
+
+
 class ZygoteFailed(RunnerError):
     """The process that forks a version's steps did not start, or died. `log_tail` is what it printed."""
 

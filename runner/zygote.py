@@ -24,7 +24,7 @@ from multiprocess import reduction
 
 from runner import wire
 from runner.child_files import ChildFiles
-from runner.errors import GivenUp, ProtocolError, ZygoteFailed, ZygoteGone
+from runner.errors import GivenUp, ProtocolError, ResourcesExhausted, ZygoteFailed, ZygoteGone
 from runner.step_process import StepProcess
 from runner.warden import Program, Warden
 
@@ -203,7 +203,7 @@ class Zygote:
 
     def tidy(self) -> bool:
         """Fork a process if more should be ready, or let go of one if fewer should; whether it forked."""
-        with contextlib.suppress(ZygoteFailed):
+        with contextlib.suppress(ZygoteFailed, ResourcesExhausted):
             if self._add_spare():
                 return True
         with self._lock:
@@ -267,15 +267,23 @@ class Zygote:
     def _spawn(self) -> StepProcess:
         ours: list[int] = []
         theirs: list[int] = []
-        scratch = self._files.new_scratch(self.launch.scratches)
         try:
-            channel, their_channel = multiprocess.Pipe(duplex=True)
-            ours.append(_detach(channel))
-            theirs.append(_detach(their_channel))
-            for _ in ("stdout", "stderr", "exit"):
-                read_end, write_end = os.pipe()
-                ours.append(read_end)
-                theirs.append(write_end)
+            scratch = self._files.new_scratch(self.launch.scratches)
+        except OSError as error:
+            advice = "free some space in the directory for temporary files, or set TMPDIR"
+            raise ResourcesExhausted(f"there is no room for one more step: {error}; {advice}") from error
+        try:
+            try:
+                channel, their_channel = multiprocess.Pipe(duplex=True)
+                ours.append(_detach(channel))
+                theirs.append(_detach(their_channel))
+                for _ in ("stdout", "stderr", "exit"):
+                    read_end, write_end = os.pipe()
+                    ours.append(read_end)
+                    theirs.append(write_end)
+            except OSError as error:  # too many are open here, which is no fault of the zygote's
+                advice = "raise ulimit -n, or ask for fewer steps at a time"
+                raise ResourcesExhausted(f"there is no descriptor for one more step: {error}; {advice}") from error
             self._control.send_bytes(wire.encode({"type": "spawn", "scratch": str(scratch)}))
             reduction.sendfds(self._control_socket, theirs)
         except BaseException as error:

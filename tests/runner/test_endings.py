@@ -3,6 +3,7 @@
 import contextlib
 import gc
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -394,4 +395,38 @@ def test_a_fork_of_the_host_that_ends_takes_nothing_away(supervisor, faults):
             os._exit(0)
     os.waitpid(pid, 0)
     for _ in range(3):
+        assert supervisor.run(faults, "faults.steps.fine", [1]).unwrap() == 1
+
+
+CROWDED = """
+import os, resource, sys, time
+from envs import EnvCache, open_store
+from runner import Supervisor
+from runner.errors import ResourcesExhausted
+store, cache, version = sys.argv[1:]
+with Supervisor(EnvCache(cache, open_store(store)), sandbox="none", slots=40) as supervisor:
+    supervisor.run(version, "faults.steps.fine", [1]).unwrap()
+    running = supervisor.submit(version, "faults.steps.calls", [time.sleep, 2.0])
+    time.sleep(0.5)
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 15, limit[1]))
+    others = [supervisor.submit(version, "faults.steps.calls", [time.sleep, 1.0]) for _ in range(20)]
+    told = {str(other.exception())[:44] for other in others if other.exception()}
+    assert told == {"there is no descriptor for one more step: [E"}, told
+    assert {type(other.exception()) for other in others} <= {ResourcesExhausted, type(None)}
+    assert running.result().status == "completed", running.result()
+    resource.setrlimit(resource.RLIMIT_NOFILE, limit)
+    print(supervisor.run(version, "faults.steps.fine", [7]).unwrap())
+"""
+
+
+def test_without_descriptors_no_neighbour_is_harmed(deploy, cache, store):
+    command = [sys.executable, "-c", CROWDED, store.location, cache.root, deploy("faults").hash]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "7\n", done.stderr
+
+
+def test_a_step_that_removes_the_scratch_directories_harms_no_later_one(supervisor, faults):
+    supervisor.run(faults, "faults.steps.calls", [shutil.rmtree, ".."])
+    for _ in range(12):
         assert supervisor.run(faults, "faults.steps.fine", [1]).unwrap() == 1
