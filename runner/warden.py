@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import array
 import contextlib
+import functools
 import marshal
 import os
 import select
@@ -24,7 +25,18 @@ from typing import IO, Protocol
 _PROGRAM = Path(__file__).parent / "child" / "warden.py"
 _MAX_REPLY_BYTES = 2048
 _PATIENCE_SECONDS = 30.0  # for an answer that takes a millisecond, on a machine under heavy load
-_SUPPORTED = sys.platform.startswith("linux") and hasattr(os, "pidfd_open")
+
+
+@functools.cache
+def is_supported() -> bool:
+    """Whether this system has what a warden needs. Old kernels and some containers have no pidfds."""
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except (AttributeError, OSError):
+        return False
+    return True
 
 
 class Program(Protocol):
@@ -61,8 +73,9 @@ class Warden:
 
     def ready(self) -> None:
         """Start it ahead of need: it takes as long as an interpreter does. Raises OSError when that fails."""
-        with self._lock:
-            self._ensure()
+        if is_supported():
+            with self._lock:
+                self._ensure()
 
     def start(
         self,
@@ -77,7 +90,7 @@ class Warden:
 
         `command[0]` is a path. Raises OSError when it does not start.
         """
-        if not _SUPPORTED:
+        if not is_supported():
             return _Child(
                 subprocess.Popen(
                     command,

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from runner import Supervisor
-from runner.warden import Warden
+from runner.warden import Warden, is_supported
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="WARDEN NOT TESTED: it is of Linux")
 
@@ -190,6 +190,23 @@ def test_a_module_that_hangs_on_import_can_be_given_up(cache, imports, how):
         cancelled.set() if how == "cancel" else supervisor.close()
         assert [call.result(20).status for call in calls] == ["cancelled", "cancelled"]
         assert time.monotonic() - began < 5
+
+
+def test_on_an_old_kernel_steps_run_without_a_warden(cache, imports, monkeypatch):
+    def no_such_call(pid):
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr(os, "pidfd_open", no_such_call)
+    is_supported.cache_clear()
+    try:
+        with Supervisor(cache, sandbox="process") as supervisor:
+            zygote = supervisor.run(imports, "ahead.where").unwrap()["zygote"]
+            assert parent_of(zygote) == os.getpid()
+            outcome = supervisor.run(imports, "time.sleep", [600], timeout_seconds=0.3)
+            assert outcome.status == "timed_out"
+        wait_until(lambda: gone([zygote]))
+    finally:
+        is_supported.cache_clear()
 
 
 def test_a_program_that_cannot_be_started_is_told_and_the_next_one_starts(tmp_path):
