@@ -85,6 +85,8 @@ class Check:
         done = {step.step_key for step in history.steps if step.status == "completed"}
         remaining = {name: task for name, task in definition.tasks.items() if name not in done}
         findings: list[Finding] = []
+        if not definition.tasks:
+            findings.append(Finding("", "could not", "another engine drives it, which alone knows what is still to come"))
         try:
             findings += self._inspected(history, definition, remaining)
             findings += self._redefined(definition, remaining)

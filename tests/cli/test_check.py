@@ -9,6 +9,8 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from runner.check import sample
+from runner.engines.highway import PythonTool, Step
+from runner.settings import Settings
 
 PROJECTS = Path(__file__).parents[1] / "projects"
 HERE = f"{sys.version_info[0]}.{sys.version_info[1]}"
@@ -251,3 +253,13 @@ def test_a_sample_has_some_of_each_workflow_and_version():
     assert counts["c"] >= 1
     assert 80 <= counts["a"] <= 90
     assert len(sample(runs, 2)) == 2
+
+
+def test_of_a_run_of_another_engine_nothing_is_claimed(site):
+    site.deploy("verdicts")
+    settings = Settings(home=site.home)
+    with PythonTool.open(site.project, settings=settings) as tool:
+        tool.run(["steps.report", 1, 2], step=Step("theirs", "theirs", "report"))
+    code, document = check(site, site.project)
+    assert (code, document["verdicts"]) == (3, {"could not": 1})
+    assert "another engine" in document["runs"][0]["findings"][0]["detail"]
