@@ -12,7 +12,14 @@ Every error is an EnvsError.
 from envs.artifact import read_file
 from envs.cache import EnvCache, Lease
 from envs.capture import CodeVersion, capture
-from envs.difference import Difference, difference
+from envs.difference import (
+    Difference,
+    FileChange,
+    RequirementChange,
+    difference,
+    file_changes,
+    requirement_changes,
+)
 from envs.errors import (
     AmbiguousHash,
     ArtifactCorrupt,
@@ -68,6 +75,7 @@ __all__ = [
     "EnvironmentBroken",
     "EnvironmentBuildFailed",
     "EnvsError",
+    "FileChange",
     "FileEntry",
     "HashInvalid",
     "Interpreter",
@@ -81,6 +89,7 @@ __all__ = [
     "ProjectTooLarge",
     "PythonNotFound",
     "PythonUnsupported",
+    "RequirementChange",
     "Storable",
     "StoreError",
     "StoreNotSupported",
@@ -95,10 +104,12 @@ __all__ = [
     "capture",
     "copy_version",
     "difference",
+    "file_changes",
     "find_interpreter",
     "find_interpreters",
     "open_store",
     "read_file",
     "read_project_settings",
     "read_stored_file",
+    "requirement_changes",
 ]

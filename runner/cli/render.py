@@ -37,6 +37,16 @@ def print_json(document: Any) -> None:
     sys.stdout.buffer.write((json.dumps(document, ensure_ascii=False, indent=2) + "\n").encode(errors="replace"))
 
 
+def bytes_told(count: int) -> str:
+    """In the largest unit of which there is one, as `du -h` has them: "812 B", "4.0 KiB", "1.3 GiB"."""
+    size = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size < 1024:
+            return f"{count} B" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} TiB"
+
+
 def run_head(run: RunRecord) -> dict[str, Any]:
     """A run as `runs --json` lists it."""
     return {
