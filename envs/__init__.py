@@ -46,7 +46,10 @@ from envs.errors import (
     UnsupportedFile,
     UnusableName,
 )
+from envs.eviction import Eviction, evict
+from envs.inspection import Inspected, inspect_environment
 from envs.interpreters import Interpreter, find_interpreter, find_interpreters
+from envs.inventory import CachedLayer, CachedVersion, Inventory, take_inventory
 from envs.manifest import FileEntry, Lock, Manifest
 from envs.materialize import Environment
 from envs.settings import ProjectSettings, read_project_settings
@@ -65,6 +68,8 @@ __all__ = [
     "ArtifactCorrupt",
     "ArtifactStore",
     "CacheUnusable",
+    "CachedLayer",
+    "CachedVersion",
     "CaseCollision",
     "CodeVersion",
     "CodeVersionNotFound",
@@ -75,10 +80,13 @@ __all__ = [
     "EnvironmentBroken",
     "EnvironmentBuildFailed",
     "EnvsError",
+    "Eviction",
     "FileChange",
     "FileEntry",
     "HashInvalid",
+    "Inspected",
     "Interpreter",
+    "Inventory",
     "Lease",
     "Lock",
     "Manifest",
@@ -104,12 +112,15 @@ __all__ = [
     "capture",
     "copy_version",
     "difference",
+    "evict",
     "file_changes",
     "find_interpreter",
     "find_interpreters",
+    "inspect_environment",
     "open_store",
     "read_file",
     "read_project_settings",
     "read_stored_file",
     "requirement_changes",
+    "take_inventory",
 ]

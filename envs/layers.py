@@ -13,12 +13,14 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from envs.errors import CacheUnusable, EnvironmentBuildFailed
 from envs.interpreters import Interpreter
-from envs.locks import exclusive
+from envs.locks import exclusive, take_shared
 from envs.manifest import Lock, canonical_json
+from envs.measure import disk_bytes
 from envs.virtual_environment import create_virtual_environment
 
 MARKER = ".hwe-layer.json"
@@ -49,6 +51,23 @@ class Layer:
 def layer_key(lock: Lock, interpreter: Interpreter) -> str:
     key = {"interpreter": interpreter.fingerprint, "lock": lock.sha256, "platform": sys.platform}
     return hashlib.sha256(canonical_json(key)).hexdigest()
+
+
+@contextlib.contextmanager
+def layer_in_use(cache_root: str, lock: Lock, lock_text: str, interpreter: Interpreter) -> Iterator[Layer]:
+    """`provide_layer`, and nobody removes it before the environment that is to stand on it has its marker."""
+    key = layer_key(lock, interpreter)
+    os.makedirs(os.path.join(cache_root, "leases"), mode=0o700, exist_ok=True)
+    descriptor = take_shared(lease_path(cache_root, key))
+    try:
+        yield provide_layer(cache_root, lock, lock_text, interpreter)
+    finally:
+        os.close(descriptor)
+
+
+def lease_path(cache_root: str, key: str) -> str:
+    """Held shared by who builds on this layer, exclusively by who removes it."""
+    return os.path.join(cache_root, "leases", f"layer-{key}.lock")
 
 
 def provide_layer(cache_root: str, lock: Lock, lock_text: str, interpreter: Interpreter) -> Layer:
@@ -98,6 +117,7 @@ def _build(
     marker = {
         "interpreter": interpreter.path,
         "site_packages": os.path.relpath(site_packages, root),
+        "size_bytes": disk_bytes(root),
         "version": interpreter.version,
     }
     write_whole(os.path.join(root, MARKER), canonical_json(marker))

@@ -10,6 +10,7 @@ import typer
 
 from envs import capture
 from runner.cli import ANSWER_IS_NO, doctor, driving, render, set_up_logging
+from runner.cli.cache import cache_app
 from runner.cli.copy_artifacts import copy_command
 from runner.cli.diff import diff_command
 from runner.cli.installation import opened, submit
@@ -241,6 +242,7 @@ def doctor_command(*, as_json: JsonOption = False) -> None:
         raise typer.Exit(ANSWER_IS_NO)
 
 
+app.add_typer(cache_app, name="cache")
 app.command("diff")(diff_command)
 app.command("validate-code-versions")(validate_command)
 app.command("copy-artifacts")(copy_command)
