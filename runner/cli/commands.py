@@ -18,6 +18,7 @@ from runner.cli.migrate import migrate_command
 from runner.cli.render import JsonOption
 from runner.cli.replaying import replay_command
 from runner.cli.validate import validate_command
+from runner.cli.warm import warm_command
 from runner.errors import UsageError
 from runner.settings import load_settings
 from runner.supervisor import DEFAULT_SLOTS
@@ -242,6 +243,7 @@ def doctor_command(*, as_json: JsonOption = False) -> None:
         raise typer.Exit(ANSWER_IS_NO)
 
 
+app.command("warm")(warm_command)
 app.add_typer(cache_app, name="cache")
 app.command("diff")(diff_command)
 app.command("validate-code-versions")(validate_command)
