@@ -47,6 +47,7 @@ from envs.errors import (
     UnusableName,
 )
 from envs.eviction import Eviction, evict
+from envs.failures import Failure, failed_builds
 from envs.inspection import Inspected, inspect_environment
 from envs.interpreters import Interpreter, find_interpreter, find_interpreters
 from envs.inventory import CachedLayer, CachedVersion, Inventory, take_inventory
@@ -81,6 +82,7 @@ __all__ = [
     "EnvironmentBuildFailed",
     "EnvsError",
     "Eviction",
+    "Failure",
     "FileChange",
     "FileEntry",
     "HashInvalid",
@@ -113,6 +115,7 @@ __all__ = [
     "copy_version",
     "difference",
     "evict",
+    "failed_builds",
     "file_changes",
     "find_interpreter",
     "find_interpreters",

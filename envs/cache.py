@@ -14,6 +14,7 @@ import contextlib
 import os
 import stat
 import threading
+import time
 from collections.abc import Callable, Iterator
 from types import TracebackType
 
@@ -79,7 +80,8 @@ class EnvCache:
 
     `root` is made when it is missing, for this user alone. `store`: where artifacts come from; None: only
     what is built already. `on_progress(hash, phase)` is called in the building thread with fetch, verify,
-    layer, venv, compile, done. Raises CacheUnusable.
+    layer, venv, compile, done. `retry_failed`: also try, once, what failed before this object was made. Raises
+    CacheUnusable.
     """
 
     def __init__(
@@ -88,10 +90,12 @@ class EnvCache:
         store: ArtifactStore | None = None,
         *,
         on_progress: Progress | None = None,
+        retry_failed: bool = False,
     ) -> None:
         self.root = _usable_root(os.path.abspath(os.path.expanduser(os.fspath(root))))
         self.store = store
         self._on_progress = on_progress
+        self._forgive_before = time.time() if retry_failed else 0.0
 
     def lease(self, code_version_hash: str) -> Lease:
         """A lease to be entered: `with cache.lease(hash) as environment`. Raises HashInvalid.
@@ -170,6 +174,7 @@ class EnvCache:
                     self.store,
                     lock_descriptor,
                     lambda phase: self._report(code_version_hash, phase),
+                    forgive_before=self._forgive_before,
                 )
             except BaseException:
                 # Nobody runs in one without a marker; one with it is finished, whatever went wrong

@@ -203,10 +203,10 @@ def _unlink_lock(path: str) -> None:
 
 
 def _remove_old_logs(cache_root: str) -> None:
-    logs = os.path.join(cache_root, "logs")
     limit = time.time() - LOG_SECONDS
-    with contextlib.suppress(OSError):
-        for name in os.listdir(logs):
-            path = os.path.join(logs, name)
-            if os.stat(path).st_mtime < limit:
-                os.unlink(path)
+    for folder in ("logs", "failures"):
+        with contextlib.suppress(OSError):
+            for name in os.listdir(os.path.join(cache_root, folder)):
+                path = os.path.join(cache_root, folder, name)
+                if os.stat(path).st_mtime < limit:
+                    os.unlink(path)

@@ -9,11 +9,11 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
+from envs.disk import disk_bytes
 from envs.layers import MARKER as LAYER_MARKER
 from envs.locks import is_held
 from envs.manifest import is_sha256
 from envs.materialize import MARKER
-from envs.measure import disk_bytes
 
 
 @dataclass(frozen=True, slots=True)

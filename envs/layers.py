@@ -16,11 +16,12 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from envs.disk import disk_bytes, write_whole
 from envs.errors import CacheUnusable, EnvironmentBuildFailed
+from envs.failures import forget, refuse_if_failing, remember
 from envs.interpreters import Interpreter
 from envs.locks import exclusive, take_shared
 from envs.manifest import Lock, canonical_json
-from envs.measure import disk_bytes
 from envs.virtual_environment import create_virtual_environment
 
 MARKER = ".hwe-layer.json"
@@ -54,13 +55,15 @@ def layer_key(lock: Lock, interpreter: Interpreter) -> str:
 
 
 @contextlib.contextmanager
-def layer_in_use(cache_root: str, lock: Lock, lock_text: str, interpreter: Interpreter) -> Iterator[Layer]:
+def layer_in_use(
+    cache_root: str, lock: Lock, lock_text: str, interpreter: Interpreter, *, forgive_before: float = 0.0
+) -> Iterator[Layer]:
     """`provide_layer`, and nobody removes it before the environment that is to stand on it has its marker."""
     key = layer_key(lock, interpreter)
     os.makedirs(os.path.join(cache_root, "leases"), mode=0o700, exist_ok=True)
     descriptor = take_shared(lease_path(cache_root, key))
     try:
-        yield provide_layer(cache_root, lock, lock_text, interpreter)
+        yield provide_layer(cache_root, lock, lock_text, interpreter, forgive_before=forgive_before)
     finally:
         os.close(descriptor)
 
@@ -70,11 +73,14 @@ def lease_path(cache_root: str, key: str) -> str:
     return os.path.join(cache_root, "leases", f"layer-{key}.lock")
 
 
-def provide_layer(cache_root: str, lock: Lock, lock_text: str, interpreter: Interpreter) -> Layer:
+def provide_layer(
+    cache_root: str, lock: Lock, lock_text: str, interpreter: Interpreter, *, forgive_before: float = 0.0
+) -> Layer:
     """The finished layer of this lock, built when it is not there.
 
-    Any number of processes may ask at once; one builds. Raises EnvironmentBuildFailed, CacheUnusable,
-    OSError; a failed build leaves nothing but its log.
+    Any number of processes may ask at once; one builds. Raises EnvironmentBuildFailed, also without another try when
+    it failed a moment ago (see `refuse_if_failing`), CacheUnusable, OSError; a failed build leaves nothing but its log
+    and a note of it.
     """
     key = layer_key(lock, interpreter)
     root = os.path.join(cache_root, "layers", key)
@@ -85,11 +91,24 @@ def provide_layer(cache_root: str, lock: Lock, lock_text: str, interpreter: Inte
     with exclusive(os.path.join(cache_root, "locks", f"layer-{key}.lock")) as lock_descriptor:
         if layer := _finished(root):
             return layer
+        refuse_if_failing(cache_root, f"layer-{key}", forgive_before=forgive_before)
         try:
-            return _build(cache_root, root, key, lock_text, interpreter, lock_descriptor)
+            layer = _build(cache_root, root, key, lock_text, interpreter, lock_descriptor)
+        except EnvironmentBuildFailed as error:
+            shutil.rmtree(root, ignore_errors=True)
+            raise remember(cache_root, f"layer-{key}", error) from error
         except BaseException:
             shutil.rmtree(root, ignore_errors=True)
             raise
+        forget(cache_root, f"layer-{key}")
+        return layer
+
+
+def refuse_if_lock_fails(cache_root: str, lock: Lock, interpreter: Interpreter, *, forgive_before: float) -> None:
+    """Raise EnvironmentBuildFailed when the layer of this lock failed a moment ago: before anything else is done."""
+    key = layer_key(lock, interpreter)
+    if _finished(os.path.join(cache_root, "layers", key)) is None:
+        refuse_if_failing(cache_root, f"layer-{key}", forgive_before=forgive_before)
 
 
 def _finished(root: str) -> Layer | None:
@@ -122,16 +141,6 @@ def _build(
     }
     write_whole(os.path.join(root, MARKER), canonical_json(marker))
     return Layer(root, site_packages)
-
-
-def write_whole(path: str, data: bytes) -> None:
-    """Make a file appear whole or not at all. For use under a lock: the temporary name is fixed."""
-    temporary = f"{path}.tmp"
-    with open(temporary, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.rename(temporary, path)
 
 
 def _install(root: str, log_path: str, lock_descriptor: int) -> None:

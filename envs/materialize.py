@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from envs.artifact import extract
+from envs.disk import disk_bytes, write_whole
 from envs.errors import ArtifactCorrupt, CodeVersionNotFound, UnlockedRequirements
 from envs.interpreters import Interpreter, find_interpreter
 from envs.layers import MARKER as LAYER_MARKER
-from envs.layers import Layer, layer_in_use, write_whole
+from envs.layers import Layer, layer_in_use, refuse_if_lock_fails
 from envs.manifest import Manifest, canonical_json
-from envs.measure import disk_bytes
 from envs.requirements_lock import lock_text, read_lock
 from envs.stores import ArtifactStore
 from envs.virtual_environment import create_virtual_environment
@@ -88,12 +88,14 @@ def materialize(
     store: ArtifactStore | None,
     lock_descriptor: int,
     report: Callable[[str], None],
+    *,
+    forgive_before: float = 0.0,
 ) -> Environment:
     """Fetch, verify, extract, install, compile, and last of all write the marker.
 
-    `lock_descriptor` is inherited by what is started. Raises CodeVersionNotFound, ArtifactCorrupt,
-    PythonNotFound, EnvironmentBuildFailed, CacheUnusable, OSError; what was made until then is the caller's
-    to remove.
+    `lock_descriptor` is inherited by what is started. `forgive_before`: see `refuse_if_failing`. Raises
+    CodeVersionNotFound, ArtifactCorrupt, PythonNotFound, EnvironmentBuildFailed, CacheUnusable, OSError; what was
+    made until then is the caller's to remove.
     """
     report("fetch")
     if store is None:
@@ -102,12 +104,14 @@ def materialize(
         report("verify")
         manifest = stored.verify()
         interpreter = find_interpreter(manifest.python)
+        if manifest.lock:
+            refuse_if_lock_fails(cache_root, manifest.lock, interpreter, forgive_before=forgive_before)
         os.makedirs(os.path.dirname(root), mode=0o700, exist_ok=True)  # somebody may have emptied the cache
         os.mkdir(root, 0o755)
         extract(stored.file, manifest, os.path.join(root, PROJECT), stored.artifact_id)
         with open(os.path.join(root, MANIFEST), "wb") as file:
             file.write(manifest.to_bytes())
-    with _layer(cache_root, root, manifest, interpreter, stored.artifact_id, report) as layer:
+    with _layer(cache_root, root, manifest, interpreter, stored.artifact_id, report, forgive_before) as layer:
         report("venv")
         site_packages = create_virtual_environment(root, interpreter, os.path.join(cache_root, "virtualenv"))
         import_paths = _import_paths(manifest)
@@ -141,6 +145,7 @@ def _layer(
     interpreter: Interpreter,
     artifact_id: str,
     report: Callable[[str], None],
+    forgive_before: float,
 ) -> contextlib.AbstractContextManager[Layer | None]:
     if manifest.lock is None:
         return contextlib.nullcontext()
@@ -154,7 +159,7 @@ def _layer(
         raise ArtifactCorrupt(artifact_id, f"its lock is none: {error.problem}") from None
     if not honest:
         raise ArtifactCorrupt(artifact_id, "its lock is not the one that its manifest names")
-    return layer_in_use(cache_root, manifest.lock, lock_text(data), interpreter)
+    return layer_in_use(cache_root, manifest.lock, lock_text(data), interpreter, forgive_before=forgive_before)
 
 
 def _import_paths(manifest: Manifest) -> list[str]:

@@ -54,7 +54,8 @@ class Warmer:
     """
 
     def __init__(self, cache_root: str, store: ArtifactStore, on_phase: Callable[[str, str], None]) -> None:
-        self.cache = EnvCache(cache_root, store, on_progress=self._phase)
+        # Whoever asks for this wants to know how it is now, not how it was.
+        self.cache = EnvCache(cache_root, store, on_progress=self._phase, retry_failed=True)
         self._on_phase = on_phase
         self._lock = threading.Lock()
         self._began: dict[str, list[tuple[str, float]]] = {}

@@ -12,7 +12,17 @@ from typing import Annotated, Any
 
 import typer
 
-from envs import CachedVersion, EnvCache, Eviction, Inspected, Inventory, evict, inspect_environment, take_inventory
+from envs import (
+    CachedVersion,
+    EnvCache,
+    Eviction,
+    Inspected,
+    Inventory,
+    evict,
+    failed_builds,
+    inspect_environment,
+    take_inventory,
+)
 from runner.cli import ANSWER_IS_NO, complain, render
 from runner.cli.installation import Installation, opened
 from runner.errors import UsageError
@@ -36,12 +46,16 @@ def list_command(*, as_json: render.JsonOption = False) -> None:
     with opened(load_settings(Path())) as installation:
         cache = _cache(installation)
         inventory = take_inventory(cache.root)
+        failures = failed_builds(cache.root)
         pins = _pins(installation)
     versions = sorted(inventory.versions, key=lambda version: version.last_used)
     if as_json:
-        render.print_json(_document(cache, inventory, versions, pins), compact=True)
+        failed = [{**asdict(one), "retry_at": one.retry_at} for one in failures]
+        render.print_json({**_document(cache, inventory, versions, pins), "failed_builds": failed}, compact=True)
     else:
         _print_list(inventory, versions, pins)
+        for one in failures:
+            print(f"{one.name[:18]} could not be built: {one.error(tried_now=False)}")
 
 
 @cache_app.command("gc")

@@ -26,6 +26,9 @@ from runner.warming import Warmed, Warmer, functions_of
 # A build is at times the disk's, the network's or the processor's: one for each core keeps all of them busy.
 DEFAULT_JOBS = os.cpu_count() or 1
 
+# Of an installer's log: uv says what is wrong in fewer, after naming what it has resolved.
+LOG_LINES = 20
+
 
 def warm_command(
     versions: Annotated[
@@ -127,5 +130,16 @@ def _print(warmed: list[Warmed], failed: list[Warmed]) -> None:
         for one in failed:
             table.add_row(one.code_version_hash[:12], one.failed_in or "", escape(one.error or ""))
         Console(file=sys.stdout, width=None if sys.stdout.isatty() else 10_000, highlight=False).print(table)
+        for path in dict.fromkeys(one.log_path for one in failed if one.log_path):
+            _print_log(path)
     statuses = [one.status for one in warmed]
     print(f"{statuses.count('built')} built, {statuses.count('ready')} were ready, {len(failed)} failed")
+
+
+def _print_log(path: str) -> None:
+    with contextlib.suppress(OSError):
+        lines = Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
+        print(f"\n{path}" + (f", its last {LOG_LINES} lines" if len(lines) > LOG_LINES else ""))
+        for line in lines[-LOG_LINES:]:
+            print(f"    {line}")
+        print()

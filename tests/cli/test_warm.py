@@ -68,6 +68,12 @@ def test_one_that_cannot_be_built_is_told_and_the_others_are_built(site, version
     assert "layer" in row
     assert one["log_path"] in row
     assert "0 built, 0 were ready, 1 failed" in done.stdout
+    assert "after 2 tries" in row  # it tries, whatever has been remembered
+    assert "exit code 1" in done.stdout  # the last lines of the log
+    listed = site.told("cache", "list")
+    assert "could not be built" in listed
+    assert site.json("cache", "list")["failed_builds"][0]["tries"] == 2
+    assert one["log_path"] in listed
     # In a pipe each phase is a line.
     said = [line.split(" ", 1)[1] for line in done.stderr.splitlines()]
     name = f"environment {versions[2][:12]}"

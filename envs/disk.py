@@ -1,4 +1,4 @@
-"""What a directory takes on its disk."""
+"""What a directory takes on its disk, and files that appear on it whole."""
 
 import os
 
@@ -19,3 +19,13 @@ def disk_bytes(path: str) -> int:
     except (FileNotFoundError, NotADirectoryError):
         return 0
     return total
+
+
+def write_whole(path: str, data: bytes) -> None:
+    """Make a file appear whole or not at all. For use under a lock: the temporary name is fixed."""
+    temporary = f"{path}.tmp"
+    with open(temporary, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.rename(temporary, path)
