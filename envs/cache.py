@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 
 from envs.errors import CacheUnusable, EnvironmentBroken, explain_os_error
+from envs.layers import Terms
 from envs.locks import exclusive, exclusive_now, take_shared
 from envs.manifest import check_hash, is_sha256
 from envs.materialize import Environment, materialize, read_environment
@@ -80,8 +81,8 @@ class EnvCache:
 
     `root` is made when it is missing, for this user alone. `store`: where artifacts come from; None: only
     what is built already. `on_progress(hash, phase)` is called in the building thread with fetch, verify,
-    layer, venv, compile, done. `retry_failed`: also try, once, what failed before this object was made. Raises
-    CacheUnusable.
+    layer, venv, compile, done. `retry_failed`: also try, once, what failed before this object was made.
+    `offline`: install from what this machine has, or fail. Raises CacheUnusable.
     """
 
     def __init__(
@@ -91,11 +92,12 @@ class EnvCache:
         *,
         on_progress: Progress | None = None,
         retry_failed: bool = False,
+        offline: bool = False,
     ) -> None:
         self.root = _usable_root(os.path.abspath(os.path.expanduser(os.fspath(root))))
         self.store = store
         self._on_progress = on_progress
-        self._forgive_before = time.time() if retry_failed else 0.0
+        self._terms = Terms(forgive_before=time.time() if retry_failed else 0.0, offline=offline)
 
     def lease(self, code_version_hash: str) -> Lease:
         """A lease to be entered: `with cache.lease(hash) as environment`. Raises HashInvalid.
@@ -174,7 +176,7 @@ class EnvCache:
                     self.store,
                     lock_descriptor,
                     lambda phase: self._report(code_version_hash, phase),
-                    forgive_before=self._forgive_before,
+                    self._terms,
                 )
             except BaseException:
                 # Nobody runs in one without a marker; one with it is finished, whatever went wrong

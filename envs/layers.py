@@ -49,6 +49,26 @@ class Layer:
     site_packages: str
 
 
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """On which a layer is built. `forgive_before`: see `refuse_if_failing`.
+
+    offline: without a network or an index, to find out whether that can be done; a failure is then not remembered,
+    since it says nothing about those who may use one.
+    """
+
+    forgive_before: float = 0.0
+    offline: bool = False
+
+    def refuse_if_failing(self, cache_root: str, key: str) -> None:
+        """Raise EnvironmentBuildFailed when the layer failed a moment ago."""
+        if not self.offline:
+            refuse_if_failing(cache_root, f"layer-{key}", forgive_before=self.forgive_before)
+
+
+ORDINARY = Terms()
+
+
 def layer_key(lock: Lock, interpreter: Interpreter) -> str:
     key = {"interpreter": interpreter.fingerprint, "lock": lock.sha256, "platform": sys.platform}
     return hashlib.sha256(canonical_json(key)).hexdigest()
@@ -56,14 +76,14 @@ def layer_key(lock: Lock, interpreter: Interpreter) -> str:
 
 @contextlib.contextmanager
 def layer_in_use(
-    cache_root: str, lock: Lock, lock_text: str, interpreter: Interpreter, *, forgive_before: float = 0.0
+    cache_root: str, lock: Lock, lock_text: str, interpreter: Interpreter, terms: Terms = ORDINARY
 ) -> Iterator[Layer]:
     """`provide_layer`, and nobody removes it before the environment that is to stand on it has its marker."""
     key = layer_key(lock, interpreter)
     os.makedirs(os.path.join(cache_root, "leases"), mode=0o700, exist_ok=True)
     descriptor = take_shared(lease_path(cache_root, key))
     try:
-        yield provide_layer(cache_root, lock, lock_text, interpreter, forgive_before=forgive_before)
+        yield provide_layer(cache_root, lock, lock_text, interpreter, terms)
     finally:
         os.close(descriptor)
 
@@ -74,7 +94,7 @@ def lease_path(cache_root: str, key: str) -> str:
 
 
 def provide_layer(
-    cache_root: str, lock: Lock, lock_text: str, interpreter: Interpreter, *, forgive_before: float = 0.0
+    cache_root: str, lock: Lock, lock_text: str, interpreter: Interpreter, terms: Terms = ORDINARY
 ) -> Layer:
     """The finished layer of this lock, built when it is not there.
 
@@ -91,11 +111,13 @@ def provide_layer(
     with exclusive(os.path.join(cache_root, "locks", f"layer-{key}.lock")) as lock_descriptor:
         if layer := _finished(root):
             return layer
-        refuse_if_failing(cache_root, f"layer-{key}", forgive_before=forgive_before)
+        terms.refuse_if_failing(cache_root, key)
         try:
-            layer = _build(cache_root, root, key, lock_text, interpreter, lock_descriptor)
+            layer = _build(cache_root, root, key, lock_text, interpreter, lock_descriptor, offline=terms.offline)
         except EnvironmentBuildFailed as error:
             shutil.rmtree(root, ignore_errors=True)
+            if terms.offline:
+                raise
             raise remember(cache_root, f"layer-{key}", error) from error
         except BaseException:
             shutil.rmtree(root, ignore_errors=True)
@@ -104,11 +126,11 @@ def provide_layer(
         return layer
 
 
-def refuse_if_lock_fails(cache_root: str, lock: Lock, interpreter: Interpreter, *, forgive_before: float) -> None:
+def refuse_if_lock_fails(cache_root: str, lock: Lock, interpreter: Interpreter, terms: Terms) -> None:
     """Raise EnvironmentBuildFailed when the layer of this lock failed a moment ago: before anything else is done."""
     key = layer_key(lock, interpreter)
     if _finished(os.path.join(cache_root, "layers", key)) is None:
-        refuse_if_failing(cache_root, f"layer-{key}", forgive_before=forgive_before)
+        terms.refuse_if_failing(cache_root, key)
 
 
 def _finished(root: str) -> Layer | None:
@@ -121,7 +143,14 @@ def _finished(root: str) -> Layer | None:
 
 
 def _build(
-    cache_root: str, root: str, key: str, lock_text: str, interpreter: Interpreter, lock_descriptor: int
+    cache_root: str,
+    root: str,
+    key: str,
+    lock_text: str,
+    interpreter: Interpreter,
+    lock_descriptor: int,
+    *,
+    offline: bool,
 ) -> Layer:
     if os.path.lexists(root):  # a killed build
         shutil.rmtree(root)
@@ -132,7 +161,8 @@ def _build(
     # Ends uv's search for settings here: a cache may lie inside a project whose own are not meant for this.
     with open(os.path.join(root, "uv.toml"), "w", encoding="utf-8"):
         pass
-    _install(root, os.path.join(cache_root, "logs", f"layer-{key}.log"), lock_descriptor)
+    log_name = f"layer-{key}{'-offline' if offline else ''}.log"
+    _install(root, os.path.join(cache_root, "logs", log_name), lock_descriptor, offline=offline)
     marker = {
         "interpreter": interpreter.path,
         "site_packages": os.path.relpath(site_packages, root),
@@ -143,7 +173,7 @@ def _build(
     return Layer(root, site_packages)
 
 
-def _install(root: str, log_path: str, lock_descriptor: int) -> None:
+def _install(root: str, log_path: str, lock_descriptor: int, *, offline: bool) -> None:
     import uv
 
     environ = {key: value for key, value in os.environ.items() if key not in _MISLEADING}
@@ -157,6 +187,8 @@ def _install(root: str, log_path: str, lock_descriptor: int) -> None:
         "NO_COLOR": "1",
         "UV_NO_PROGRESS": "1",
     }
+    if offline:
+        environ["UV_OFFLINE"] = "1"
     command = [
         uv.find_uv_bin(), "pip", "sync", "--require-hashes", "--compile-bytecode",
         "--python", os.path.join(root, "bin", "python"), LOCK_COPY,

@@ -14,7 +14,7 @@ from envs.disk import disk_bytes, write_whole
 from envs.errors import ArtifactCorrupt, CodeVersionNotFound, UnlockedRequirements
 from envs.interpreters import Interpreter, find_interpreter
 from envs.layers import MARKER as LAYER_MARKER
-from envs.layers import Layer, layer_in_use, refuse_if_lock_fails
+from envs.layers import ORDINARY, Layer, Terms, layer_in_use, refuse_if_lock_fails
 from envs.manifest import Manifest, canonical_json
 from envs.requirements_lock import lock_text, read_lock
 from envs.stores import ArtifactStore
@@ -88,12 +88,11 @@ def materialize(
     store: ArtifactStore | None,
     lock_descriptor: int,
     report: Callable[[str], None],
-    *,
-    forgive_before: float = 0.0,
+    terms: Terms = ORDINARY,
 ) -> Environment:
     """Fetch, verify, extract, install, compile, and last of all write the marker.
 
-    `lock_descriptor` is inherited by what is started. `forgive_before`: see `refuse_if_failing`. Raises
+    `lock_descriptor` is inherited by what is started. `terms`: see there. Raises
     CodeVersionNotFound, ArtifactCorrupt, PythonNotFound, EnvironmentBuildFailed, CacheUnusable, OSError; what was
     made until then is the caller's to remove.
     """
@@ -105,13 +104,13 @@ def materialize(
         manifest = stored.verify()
         interpreter = find_interpreter(manifest.python)
         if manifest.lock:
-            refuse_if_lock_fails(cache_root, manifest.lock, interpreter, forgive_before=forgive_before)
+            refuse_if_lock_fails(cache_root, manifest.lock, interpreter, terms)
         os.makedirs(os.path.dirname(root), mode=0o700, exist_ok=True)  # somebody may have emptied the cache
         os.mkdir(root, 0o755)
         extract(stored.file, manifest, os.path.join(root, PROJECT), stored.artifact_id)
         with open(os.path.join(root, MANIFEST), "wb") as file:
             file.write(manifest.to_bytes())
-    with _layer(cache_root, root, manifest, interpreter, stored.artifact_id, report, forgive_before) as layer:
+    with _layer(cache_root, root, manifest, interpreter, stored.artifact_id, report, terms) as layer:
         report("venv")
         site_packages = create_virtual_environment(root, interpreter, os.path.join(cache_root, "virtualenv"))
         import_paths = _import_paths(manifest)
@@ -145,7 +144,7 @@ def _layer(
     interpreter: Interpreter,
     artifact_id: str,
     report: Callable[[str], None],
-    forgive_before: float,
+    terms: Terms,
 ) -> contextlib.AbstractContextManager[Layer | None]:
     if manifest.lock is None:
         return contextlib.nullcontext()
@@ -159,7 +158,7 @@ def _layer(
         raise ArtifactCorrupt(artifact_id, f"its lock is none: {error.problem}") from None
     if not honest:
         raise ArtifactCorrupt(artifact_id, "its lock is not the one that its manifest names")
-    return layer_in_use(cache_root, manifest.lock, lock_text(data), interpreter, forgive_before=forgive_before)
+    return layer_in_use(cache_root, manifest.lock, lock_text(data), interpreter, terms)
 
 
 def _import_paths(manifest: Manifest) -> list[str]:

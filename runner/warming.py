@@ -50,12 +50,14 @@ class ImportsFailed(RunnerError):
 
 class Warmer:
     """Builds into the cache at `cache_root` from `store`. `on_phase(hash, phase)` is called in the building thread, at
-    the end with "done" or "failed".
+    the end with "done" or "failed". `offline`: without a network.
     """
 
-    def __init__(self, cache_root: str, store: ArtifactStore, on_phase: Callable[[str, str], None]) -> None:
+    def __init__(
+        self, cache_root: str, store: ArtifactStore, on_phase: Callable[[str, str], None], *, offline: bool = False
+    ) -> None:
         # Whoever asks for this wants to know how it is now, not how it was.
-        self.cache = EnvCache(cache_root, store, on_progress=self._phase, retry_failed=True)
+        self.cache = EnvCache(cache_root, store, on_progress=self._phase, retry_failed=True, offline=offline)
         self._on_phase = on_phase
         self._lock = threading.Lock()
         self._began: dict[str, list[tuple[str, float]]] = {}

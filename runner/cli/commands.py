@@ -15,6 +15,7 @@ from runner.cli.copy_artifacts import copy_command
 from runner.cli.diff import diff_command
 from runner.cli.installation import opened, submit
 from runner.cli.migrate import migrate_command
+from runner.cli.progress import reporter
 from runner.cli.render import JsonOption
 from runner.cli.replaying import replay_command
 from runner.cli.validate import validate_command
@@ -232,9 +233,24 @@ def cancel_command(run_id: Annotated[str, typer.Argument(metavar="RUN")], *, as_
 
 
 @app.command("doctor")
-def doctor_command(*, as_json: JsonOption = False) -> None:
-    """Say what the sandbox enforces on this machine, by trying it. Exit code 1: something is absent."""
-    document = doctor.examine(load_settings(HERE))
+def doctor_command(
+    *,
+    active: Annotated[
+        bool,
+        typer.Option("--active", help="Also prove, without a network, that every unfinished run has its code here."),
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what the sandbox enforces on this machine, by trying it. Exit code 1: something is absent.
+
+    With --active, also whether each version that an unfinished run started on can be built here and now from what this
+    machine and the artifact store have, by building it; what cannot is told with what is missing.
+    """
+    settings = load_settings(HERE)
+    document = doctor.examine(settings)
+    if active:
+        with reporter() as told:
+            document["active"] = doctor.examine_active(settings, told)
     if as_json:
         render.print_json(document)
     else:

@@ -141,3 +141,20 @@ def test_a_note_that_cannot_be_read_or_is_of_the_future_stands_in_nobodys_way(tm
     for text in (note, future):
         path.write_text(text)
         refuse_if_failing(tmp_path, "layer-x")
+
+
+def test_offline_installs_what_the_machine_has_and_says_what_it_has_not(
+    tmp_path, cache, project, store, six_lock, monkeypatch
+):
+    (project / "requirements.txt").write_text(six_lock)
+    version = capture(project)
+    store.put(version)
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv"))
+    offline = EnvCache(tmp_path / "other", store, offline=True)
+    error = failed_lease(offline, version)
+    assert "six" in str(error)
+    assert failed_builds(offline.root) == []
+    with cache.lease(version.hash):  # leaves the wheel in uv's cache
+        pass
+    with offline.lease(version.hash) as environment:
+        assert environment.missing_part() is None
