@@ -22,10 +22,13 @@ from envs.failures import forget, refuse_if_failing, remember
 from envs.interpreters import Interpreter
 from envs.locks import exclusive, take_shared
 from envs.manifest import Lock, canonical_json
+from envs.pylock import is_pylock
 from envs.virtual_environment import create_virtual_environment
 
 MARKER = ".hwe-layer.json"
+# uv tells the two formats apart by their names.
 LOCK_COPY = "hwe-requirements.txt"
+PYLOCK_COPY = "pylock.toml"
 
 # The last lines of uv's output hold the cause; more would not be read in one line.
 TAIL_LINES = 4
@@ -113,7 +116,7 @@ def provide_layer(
             return layer
         terms.refuse_if_failing(cache_root, key)
         try:
-            layer = _build(cache_root, root, key, lock_text, interpreter, lock_descriptor, offline=terms.offline)
+            layer = _build(cache_root, root, key, lock, lock_text, interpreter, lock_descriptor, offline=terms.offline)
         except EnvironmentBuildFailed as error:
             shutil.rmtree(root, ignore_errors=True)
             if terms.offline:
@@ -146,6 +149,7 @@ def _build(
     cache_root: str,
     root: str,
     key: str,
+    lock: Lock,
     lock_text: str,
     interpreter: Interpreter,
     lock_descriptor: int,
@@ -156,13 +160,14 @@ def _build(
         shutil.rmtree(root)
     os.mkdir(root, 0o755)
     site_packages = create_virtual_environment(root, interpreter, os.path.join(cache_root, "virtualenv"))
-    with open(os.path.join(root, LOCK_COPY), "w", encoding="utf-8", newline="\n") as file:
+    lock_copy = PYLOCK_COPY if is_pylock(lock.path) else LOCK_COPY
+    with open(os.path.join(root, lock_copy), "w", encoding="utf-8", newline="\n") as file:
         file.write(lock_text)
     # Ends uv's search for settings here: a cache may lie inside a project whose own are not meant for this.
     with open(os.path.join(root, "uv.toml"), "w", encoding="utf-8"):
         pass
     log_name = f"layer-{key}{'-offline' if offline else ''}.log"
-    _install(root, os.path.join(cache_root, "logs", log_name), lock_descriptor, offline=offline)
+    _install(root, os.path.join(cache_root, "logs", log_name), lock_descriptor, lock_copy, offline=offline)
     marker = {
         "interpreter": interpreter.path,
         "site_packages": os.path.relpath(site_packages, root),
@@ -173,7 +178,7 @@ def _build(
     return Layer(root, site_packages)
 
 
-def _install(root: str, log_path: str, lock_descriptor: int, *, offline: bool) -> None:
+def _install(root: str, log_path: str, lock_descriptor: int, lock_copy: str, *, offline: bool) -> None:
     import uv
 
     environ = {key: value for key, value in os.environ.items() if key not in _MISLEADING}
@@ -191,7 +196,7 @@ def _install(root: str, log_path: str, lock_descriptor: int, *, offline: bool) -
         environ["UV_OFFLINE"] = "1"
     command = [
         uv.find_uv_bin(), "pip", "sync", "--require-hashes", "--compile-bytecode",
-        "--python", os.path.join(root, "bin", "python"), LOCK_COPY,
+        "--python", os.path.join(root, "bin", "python"), lock_copy,
     ]  # fmt: skip
     # The output comes through a pipe, not into the log itself: on a full disk the reason is all we want to
     # keep.
