@@ -12,7 +12,14 @@ Every error is an EnvsError.
 from envs.artifact import read_file
 from envs.cache import EnvCache, Lease
 from envs.capture import CodeVersion, capture
-from envs.difference import Difference, difference
+from envs.difference import (
+    Difference,
+    FileChange,
+    RequirementChange,
+    difference,
+    file_changes,
+    requirement_changes,
+)
 from envs.errors import (
     AmbiguousHash,
     ArtifactCorrupt,
@@ -39,7 +46,11 @@ from envs.errors import (
     UnsupportedFile,
     UnusableName,
 )
+from envs.eviction import Eviction, evict
+from envs.failures import Failure, failed_builds
+from envs.inspection import Inspected, inspect_environment
 from envs.interpreters import Interpreter, find_interpreter, find_interpreters
+from envs.inventory import CachedLayer, CachedVersion, Inventory, take_inventory
 from envs.manifest import FileEntry, Lock, Manifest
 from envs.materialize import Environment
 from envs.settings import ProjectSettings, read_project_settings
@@ -58,6 +69,8 @@ __all__ = [
     "ArtifactCorrupt",
     "ArtifactStore",
     "CacheUnusable",
+    "CachedLayer",
+    "CachedVersion",
     "CaseCollision",
     "CodeVersion",
     "CodeVersionNotFound",
@@ -68,9 +81,14 @@ __all__ = [
     "EnvironmentBroken",
     "EnvironmentBuildFailed",
     "EnvsError",
+    "Eviction",
+    "Failure",
+    "FileChange",
     "FileEntry",
     "HashInvalid",
+    "Inspected",
     "Interpreter",
+    "Inventory",
     "Lease",
     "Lock",
     "Manifest",
@@ -81,6 +99,7 @@ __all__ = [
     "ProjectTooLarge",
     "PythonNotFound",
     "PythonUnsupported",
+    "RequirementChange",
     "Storable",
     "StoreError",
     "StoreNotSupported",
@@ -95,10 +114,16 @@ __all__ = [
     "capture",
     "copy_version",
     "difference",
+    "evict",
+    "failed_builds",
+    "file_changes",
     "find_interpreter",
     "find_interpreters",
+    "inspect_environment",
     "open_store",
     "read_file",
     "read_project_settings",
     "read_stored_file",
+    "requirement_changes",
+    "take_inventory",
 ]

@@ -2,28 +2,34 @@
 
 <cache>/versions/<hash>/         environments; finished when the marker is in it
 <cache>/layers/<key>/            dependency layers
-    <cache>/leases/<hash>.lock       held shared by who runs in an environment, exclusively by who removes it
+<cache>/leases/<hash>.lock       held shared by who runs in an environment, exclusively by who removes it;
+                                 its time is that of the last use
 <cache>/locks/                   held by who builds
 <cache>/trash/                   renamed away before it is removed, so that a half removed one is never found
+<cache>/quarantine/              environments that were found damaged, for a person to look at
 <cache>/logs/                    what the tools said
 """
 
 import contextlib
 import os
-import shutil
 import stat
 import threading
-import uuid
+import time
 from collections.abc import Callable, Iterator
 from types import TracebackType
 
 from envs.errors import CacheUnusable, EnvironmentBroken, explain_os_error
+from envs.layers import Terms
 from envs.locks import exclusive, exclusive_now, take_shared
 from envs.manifest import check_hash, is_sha256
 from envs.materialize import Environment, materialize, read_environment
 from envs.stores import ArtifactStore
+from envs.trash import discard, empty_trash
 
 Progress = Callable[[str, str], None]
+
+# Whoever lists or clears the cache holds a lease for a moment; so long it is no sign that somebody runs in it.
+LOOK_SECONDS = 0.2
 
 
 class Lease:
@@ -60,7 +66,14 @@ class Lease:
         with self._guard:
             descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
+            _note_use(descriptor)
             os.close(descriptor)
+
+
+def _note_use(descriptor: int) -> None:
+    """The time of the lease file is that of the last use: by it, the cache is cleared."""
+    with contextlib.suppress(OSError):
+        os.utime(descriptor)
 
 
 class EnvCache:
@@ -68,7 +81,8 @@ class EnvCache:
 
     `root` is made when it is missing, for this user alone. `store`: where artifacts come from; None: only
     what is built already. `on_progress(hash, phase)` is called in the building thread with fetch, verify,
-    layer, venv, compile, done. Raises CacheUnusable.
+    layer, venv, compile, done. `retry_failed`: also try, once, what failed before this object was made.
+    `offline`: install from what this machine has, or fail. Raises CacheUnusable.
     """
 
     def __init__(
@@ -77,10 +91,13 @@ class EnvCache:
         store: ArtifactStore | None = None,
         *,
         on_progress: Progress | None = None,
+        retry_failed: bool = False,
+        offline: bool = False,
     ) -> None:
         self.root = _usable_root(os.path.abspath(os.path.expanduser(os.fspath(root))))
         self.store = store
         self._on_progress = on_progress
+        self._terms = Terms(forgive_before=time.time() if retry_failed else 0.0, offline=offline)
 
     def lease(self, code_version_hash: str) -> Lease:
         """A lease to be entered: `with cache.lease(hash) as environment`. Raises HashInvalid.
@@ -103,18 +120,23 @@ class EnvCache:
             return iter(())
         return iter([name for name in names if is_sha256(name) and self.is_ready(name)])
 
+    def lease_path(self, code_version_hash: str) -> str:
+        """The file whose lock is the lease of an environment."""
+        return os.path.join(self.root, "leases", f"{code_version_hash}.lock")
+
     def _path(self, code_version_hash: str) -> str:
         return os.path.join(self.root, "versions", code_version_hash)
 
     def _acquire(self, code_version_hash: str) -> tuple[int, Environment]:
         root = self._path(code_version_hash)
-        lease_path = os.path.join(self.root, "leases", f"{code_version_hash}.lock")
+        lease_path = self.lease_path(code_version_hash)
         with self._os_errors():
             while True:
                 descriptor = self._take_lease(lease_path)
                 try:
                     environment = read_environment(root, code_version_hash)
                     if environment and not environment.missing_part():
+                        _note_use(descriptor)
                         return descriptor, environment
                 except BaseException:
                     os.close(descriptor)
@@ -139,13 +161,13 @@ class EnvCache:
                 missing = environment.missing_part()
                 if not missing:
                     return
-                with exclusive_now(lease_path) as alone:
+                with exclusive_now(lease_path, patience_seconds=LOOK_SECONDS) as alone:
                     if not alone:
                         raise EnvironmentBroken(code_version_hash, missing)
-                    self._discard(root)
+                    discard(self.root, root)
             elif os.path.lexists(root):  # a killed build
-                self._discard(root)
-            self._empty_trash()
+                discard(self.root, root)
+            empty_trash(self.root)
             try:
                 materialize(
                     self.root,
@@ -154,29 +176,19 @@ class EnvCache:
                     self.store,
                     lock_descriptor,
                     lambda phase: self._report(code_version_hash, phase),
+                    self._terms,
                 )
             except BaseException:
                 # Nobody runs in one without a marker; one with it is finished, whatever went wrong
                 # afterwards.
                 if read_environment(root, code_version_hash) is None:
-                    self._discard(root)
-                    self._empty_trash()
+                    discard(self.root, root)
+                    empty_trash(self.root)
                 raise
 
     def _report(self, code_version_hash: str, phase: str) -> None:
         if self._on_progress:
             self._on_progress(code_version_hash, phase)
-
-    def _discard(self, root: str) -> None:
-        """In one step out of sight; `_empty_trash` does the slow part."""
-        with contextlib.suppress(FileNotFoundError):
-            os.rename(root, os.path.join(self.root, "trash", uuid.uuid4().hex))
-
-    def _empty_trash(self) -> None:
-        trash = os.path.join(self.root, "trash")
-        with contextlib.suppress(OSError):
-            for name in os.listdir(trash):
-                shutil.rmtree(os.path.join(trash, name), ignore_errors=True)
 
     @contextlib.contextmanager
     def _os_errors(self) -> Iterator[None]:

@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from envs.manifest import Manifest
+from envs.pylock import pylock_pins
 
 # How many are named in a line; the rest is a number.
 FILES_NAMED = 3
@@ -42,6 +44,61 @@ class Difference:
         return "; ".join(parts) or "nothing"
 
 
+@dataclass(frozen=True, slots=True)
+class FileChange:
+    """One path that is not the same. `kind` "mode": the content is the same, the execute bit is not.
+
+    old_bytes, new_bytes: its sizes, None where it is not there.
+    """
+
+    path: str
+    kind: Literal["added", "removed", "changed", "mode"]
+    old_bytes: int | None
+    new_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class RequirementChange:
+    """One package of which the locks name other versions; None: that lock does not name it."""
+
+    name: str
+    old: str | None
+    new: str | None
+
+    def __str__(self) -> str:
+        if self.old is None:
+            return f"{self.name} {self.new} added"
+        return f"{self.name} removed" if self.new is None else f"{self.name} {self.old} → {self.new}"
+
+
+def file_changes(old: Manifest, new: Manifest) -> list[FileChange]:
+    """Every path that differs, in the order of paths."""
+    before = {file.path: file for file in old.files}
+    after = {file.path: file for file in new.files}
+    changes = []
+    for path in sorted(before.keys() | after.keys()):
+        was, now = before.get(path), after.get(path)
+        if was == now:
+            continue
+        if was is None or now is None:
+            kind: Literal["added", "removed", "changed", "mode"] = "added" if was is None else "removed"
+        else:
+            kind = "mode" if was.sha256 == now.sha256 else "changed"
+        changes.append(FileChange(path, kind, was.size if was else None, now.size if now else None))
+    return changes
+
+
+def requirement_changes(old_lock: str, new_lock: str) -> list[RequirementChange]:
+    """The packages whose pins differ between two texts of locks, by name."""
+    before, after = _pins(old_lock), _pins(new_lock)
+    names = sorted(before.keys() | after.keys())
+    return [
+        RequirementChange(name, before.get(name), after.get(name))
+        for name in names
+        if before.get(name) != after.get(name)
+    ]
+
+
 def difference(old: Manifest, new: Manifest, *, old_lock: str | None = None, new_lock: str | None = None) -> Difference:
     """`old_lock`, `new_lock`: the texts of the locks, wanted only when the digests differ."""
     before = {file.path: (file.sha256, file.executable) for file in old.files}
@@ -60,22 +117,15 @@ def _requirements(old: Manifest, new: Manifest, old_lock: str | None, new_lock: 
         return ()
     if (old.lock and old_lock is None) or (new.lock and new_lock is None):
         return None
-    before, after = _pins(old_lock or ""), _pins(new_lock or "")
-    changes = []
-    for name in sorted(before.keys() | after.keys()):
-        if name not in before:
-            changes.append(f"{name} {after[name]} added")
-        elif name not in after:
-            changes.append(f"{name} removed")
-        elif before[name] != after[name]:
-            changes.append(f"{name} {before[name]} → {after[name]}")
-    return tuple(changes)
+    return tuple(str(change) for change in requirement_changes(old_lock or "", new_lock or ""))
 
 
 def _pins(lock: str) -> dict[str, str]:
-    """Name → version of every `name==version` line; hashes, options and comments are passed over."""
+    """Name → version: of every `name==version` line, hashes, options and comments passed over, or of a pylock.toml."""
     from packaging.utils import canonicalize_name
 
+    if pins_there := pylock_pins(lock):
+        return {canonicalize_name(name): version for name, version in pins_there.items()}
     pins: dict[str, str] = {}
     for line in lock.splitlines():
         name, is_pin, rest = line.partition("==")

@@ -4,6 +4,7 @@ Every message is one line that ends with what to do next; the same facts are in 
 """
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any, ClassVar, Literal
 
 Fault = Literal["project", "machine", "store", "ours"]
@@ -160,14 +161,33 @@ class EnvironmentBroken(EnvsError):
 
 
 class EnvironmentBuildFailed(EnvsError):
-    """`log_tail`: the last meaningful lines of the tool that failed. `log_path`: all of it, or None."""
+    """`log_tail`: the last meaningful lines of the tool that failed. `log_path`: all of it, or None.
+
+    since, tries: when it failed first, and how often since. retry_at: set when this was not another try but the memory
+    of the last one; until then nobody tries but `hwe warm`.
+    """
 
     fault = "project"
 
-    def __init__(self, what: str, log_tail: str, log_path: str | None) -> None:
+    def __init__(
+        self,
+        what: str,
+        log_tail: str,
+        log_path: str | None,
+        *,
+        since: datetime | None = None,
+        tries: int = 1,
+        retry_at: datetime | None = None,
+    ) -> None:
         self.what, self.log_tail, self.log_path = what, _one_line(log_tail), log_path
+        self.since, self.tries, self.retry_at = since, tries, retry_at
         where = f"; all of it is in {log_path}" if log_path else ""
-        super().__init__(f"{what} failed: {self.log_tail or 'it said nothing'}{where}")
+        when = ""
+        if since and (tries > 1 or retry_at):
+            when = f"; so since {since:%Y-%m-%d %H:%M:%S} UTC, after {tries} {'tries' if tries > 1 else 'try'}"
+        if retry_at:
+            when += f"; not tried again before {retry_at:%H:%M:%S} UTC, but by `hwe warm`"
+        super().__init__(f"{what} failed: {self.log_tail or 'it said nothing'}{where}{when}")
 
 
 # ── the store ──

@@ -13,16 +13,22 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+from envs.disk import disk_bytes, write_whole
 from envs.errors import CacheUnusable, EnvironmentBuildFailed
+from envs.failures import forget, refuse_if_failing, remember
 from envs.interpreters import Interpreter
-from envs.locks import exclusive
+from envs.locks import exclusive, take_shared
 from envs.manifest import Lock, canonical_json
+from envs.pylock import is_pylock
 from envs.virtual_environment import create_virtual_environment
 
 MARKER = ".hwe-layer.json"
+# uv tells the two formats apart by their names.
 LOCK_COPY = "hwe-requirements.txt"
+PYLOCK_COPY = "pylock.toml"
 
 # The last lines of uv's output hold the cause; more would not be read in one line.
 TAIL_LINES = 4
@@ -46,16 +52,58 @@ class Layer:
     site_packages: str
 
 
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """On which a layer is built. `forgive_before`: see `refuse_if_failing`.
+
+    offline: without a network or an index, to find out whether that can be done; a failure is then not remembered,
+    since it says nothing about those who may use one.
+    """
+
+    forgive_before: float = 0.0
+    offline: bool = False
+
+    def refuse_if_failing(self, cache_root: str, key: str) -> None:
+        """Raise EnvironmentBuildFailed when the layer failed a moment ago."""
+        if not self.offline:
+            refuse_if_failing(cache_root, f"layer-{key}", forgive_before=self.forgive_before)
+
+
+ORDINARY = Terms()
+
+
 def layer_key(lock: Lock, interpreter: Interpreter) -> str:
     key = {"interpreter": interpreter.fingerprint, "lock": lock.sha256, "platform": sys.platform}
     return hashlib.sha256(canonical_json(key)).hexdigest()
 
 
-def provide_layer(cache_root: str, lock: Lock, lock_text: str, interpreter: Interpreter) -> Layer:
+@contextlib.contextmanager
+def layer_in_use(
+    cache_root: str, lock: Lock, lock_text: str, interpreter: Interpreter, terms: Terms = ORDINARY
+) -> Iterator[Layer]:
+    """`provide_layer`, and nobody removes it before the environment that is to stand on it has its marker."""
+    key = layer_key(lock, interpreter)
+    os.makedirs(os.path.join(cache_root, "leases"), mode=0o700, exist_ok=True)
+    descriptor = take_shared(lease_path(cache_root, key))
+    try:
+        yield provide_layer(cache_root, lock, lock_text, interpreter, terms)
+    finally:
+        os.close(descriptor)
+
+
+def lease_path(cache_root: str, key: str) -> str:
+    """Held shared by who builds on this layer, exclusively by who removes it."""
+    return os.path.join(cache_root, "leases", f"layer-{key}.lock")
+
+
+def provide_layer(
+    cache_root: str, lock: Lock, lock_text: str, interpreter: Interpreter, terms: Terms = ORDINARY
+) -> Layer:
     """The finished layer of this lock, built when it is not there.
 
-    Any number of processes may ask at once; one builds. Raises EnvironmentBuildFailed, CacheUnusable,
-    OSError; a failed build leaves nothing but its log.
+    Any number of processes may ask at once; one builds. Raises EnvironmentBuildFailed, also without another try when
+    it failed a moment ago (see `refuse_if_failing`), CacheUnusable, OSError; a failed build leaves nothing but its log
+    and a note of it.
     """
     key = layer_key(lock, interpreter)
     root = os.path.join(cache_root, "layers", key)
@@ -66,11 +114,26 @@ def provide_layer(cache_root: str, lock: Lock, lock_text: str, interpreter: Inte
     with exclusive(os.path.join(cache_root, "locks", f"layer-{key}.lock")) as lock_descriptor:
         if layer := _finished(root):
             return layer
+        terms.refuse_if_failing(cache_root, key)
         try:
-            return _build(cache_root, root, key, lock_text, interpreter, lock_descriptor)
+            layer = _build(cache_root, root, key, lock, lock_text, interpreter, lock_descriptor, offline=terms.offline)
+        except EnvironmentBuildFailed as error:
+            shutil.rmtree(root, ignore_errors=True)
+            if terms.offline:
+                raise
+            raise remember(cache_root, f"layer-{key}", error) from error
         except BaseException:
             shutil.rmtree(root, ignore_errors=True)
             raise
+        forget(cache_root, f"layer-{key}")
+        return layer
+
+
+def refuse_if_lock_fails(cache_root: str, lock: Lock, interpreter: Interpreter, terms: Terms) -> None:
+    """Raise EnvironmentBuildFailed when the layer of this lock failed a moment ago: before anything else is done."""
+    key = layer_key(lock, interpreter)
+    if _finished(os.path.join(cache_root, "layers", key)) is None:
+        terms.refuse_if_failing(cache_root, key)
 
 
 def _finished(root: str) -> Layer | None:
@@ -83,38 +146,39 @@ def _finished(root: str) -> Layer | None:
 
 
 def _build(
-    cache_root: str, root: str, key: str, lock_text: str, interpreter: Interpreter, lock_descriptor: int
+    cache_root: str,
+    root: str,
+    key: str,
+    lock: Lock,
+    lock_text: str,
+    interpreter: Interpreter,
+    lock_descriptor: int,
+    *,
+    offline: bool,
 ) -> Layer:
     if os.path.lexists(root):  # a killed build
         shutil.rmtree(root)
     os.mkdir(root, 0o755)
     site_packages = create_virtual_environment(root, interpreter, os.path.join(cache_root, "virtualenv"))
-    with open(os.path.join(root, LOCK_COPY), "w", encoding="utf-8", newline="\n") as file:
+    lock_copy = PYLOCK_COPY if is_pylock(lock.path) else LOCK_COPY
+    with open(os.path.join(root, lock_copy), "w", encoding="utf-8", newline="\n") as file:
         file.write(lock_text)
     # Ends uv's search for settings here: a cache may lie inside a project whose own are not meant for this.
     with open(os.path.join(root, "uv.toml"), "w", encoding="utf-8"):
         pass
-    _install(root, os.path.join(cache_root, "logs", f"layer-{key}.log"), lock_descriptor)
+    log_name = f"layer-{key}{'-offline' if offline else ''}.log"
+    _install(root, os.path.join(cache_root, "logs", log_name), lock_descriptor, lock_copy, offline=offline)
     marker = {
         "interpreter": interpreter.path,
         "site_packages": os.path.relpath(site_packages, root),
+        "size_bytes": disk_bytes(root),
         "version": interpreter.version,
     }
     write_whole(os.path.join(root, MARKER), canonical_json(marker))
     return Layer(root, site_packages)
 
 
-def write_whole(path: str, data: bytes) -> None:
-    """Make a file appear whole or not at all. For use under a lock: the temporary name is fixed."""
-    temporary = f"{path}.tmp"
-    with open(temporary, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.rename(temporary, path)
-
-
-def _install(root: str, log_path: str, lock_descriptor: int) -> None:
+def _install(root: str, log_path: str, lock_descriptor: int, lock_copy: str, *, offline: bool) -> None:
     import uv
 
     environ = {key: value for key, value in os.environ.items() if key not in _MISLEADING}
@@ -128,9 +192,11 @@ def _install(root: str, log_path: str, lock_descriptor: int) -> None:
         "NO_COLOR": "1",
         "UV_NO_PROGRESS": "1",
     }
+    if offline:
+        environ["UV_OFFLINE"] = "1"
     command = [
         uv.find_uv_bin(), "pip", "sync", "--require-hashes", "--compile-bytecode",
-        "--python", os.path.join(root, "bin", "python"), LOCK_COPY,
+        "--python", os.path.join(root, "bin", "python"), lock_copy,
     ]  # fmt: skip
     # The output comes through a pipe, not into the log itself: on a full disk the reason is all we want to
     # keep.

@@ -9,7 +9,11 @@ is over too, so that the next builder never shares a directory with it. That nee
 import contextlib
 import fcntl
 import os
+import time
 from collections.abc import Iterator
+
+# Looking whether a lock is held takes microseconds: the next try finds it free.
+RETRY_SECONDS = 0.001
 
 
 @contextlib.contextmanager
@@ -23,18 +27,43 @@ def exclusive(path: str) -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def exclusive_now(path: str) -> Iterator[bool]:
-    """Hold the lock if nobody else has it; gives whether."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
+def exclusive_now(path: str, *, patience_seconds: float = 0.0) -> Iterator[bool]:
+    """Hold the lock if nobody else has it; gives whether.
+
+    `patience_seconds`: for those that somebody may hold for a moment, only to see whether they are held.
+    """
+    deadline = time.monotonic() + patience_seconds
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    yield False
+                    return
+            else:
+                if _is_there(descriptor, path):
+                    yield True
+                    return
+        finally:
+            os.close(descriptor)
+        time.sleep(RETRY_SECONDS)
+
+
+def is_held(path: str) -> bool:
+    """Whether somebody has the lock, shared or not. Takes it for a moment: see `exclusive_now`."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
     finally:
         os.close(descriptor)
+    return False
 
 
 def take_shared(path: str) -> int:
@@ -47,12 +76,17 @@ def _take(path: str, kind: int) -> int:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, kind)
-            # Whoever had the lock may have removed the file: then this is a lock on nothing.
-            if os.fstat(descriptor).st_ino == os.stat(path).st_ino:
+            if _is_there(descriptor, path):
                 return descriptor
-        except FileNotFoundError:
-            pass
         except BaseException:
             os.close(descriptor)
             raise
         os.close(descriptor)
+
+
+def _is_there(descriptor: int, path: str) -> bool:
+    """Whoever had the lock may have removed the file: then this is a lock on nothing."""
+    try:
+        return os.fstat(descriptor).st_ino == os.stat(path).st_ino
+    except FileNotFoundError:
+        return False

@@ -1,5 +1,7 @@
 """Build the environment of one code version, from a store, into a directory that does not exist yet."""
 
+import contextlib
+import hashlib
 import json
 import os
 import subprocess
@@ -8,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from envs.artifact import extract
+from envs.disk import disk_bytes, write_whole
 from envs.errors import ArtifactCorrupt, CodeVersionNotFound, UnlockedRequirements
 from envs.interpreters import Interpreter, find_interpreter
 from envs.layers import MARKER as LAYER_MARKER
-from envs.layers import Layer, provide_layer, write_whole
+from envs.layers import ORDINARY, Layer, Terms, layer_in_use, refuse_if_lock_fails
 from envs.manifest import Manifest, canonical_json
 from envs.requirements_lock import lock_text, read_lock
 from envs.stores import ArtifactStore
@@ -20,6 +23,7 @@ from envs.virtual_environment import create_virtual_environment
 MARKER = ".hwe-environment.json"
 MARKER_SCHEMA = 1
 PROJECT = "project"
+MANIFEST = ".hwe-manifest.json"  # its SHA-256 is the code version's hash
 PATH_FILE = "hwe.pth"
 
 
@@ -84,12 +88,13 @@ def materialize(
     store: ArtifactStore | None,
     lock_descriptor: int,
     report: Callable[[str], None],
+    terms: Terms = ORDINARY,
 ) -> Environment:
     """Fetch, verify, extract, install, compile, and last of all write the marker.
 
-    `lock_descriptor` is inherited by what is started. Raises CodeVersionNotFound, ArtifactCorrupt,
-    PythonNotFound, EnvironmentBuildFailed, CacheUnusable, OSError; what was made until then is the caller's
-    to remove.
+    `lock_descriptor` is inherited by what is started. `terms`: see there. Raises
+    CodeVersionNotFound, ArtifactCorrupt, PythonNotFound, EnvironmentBuildFailed, CacheUnusable, OSError; what was
+    made until then is the caller's to remove.
     """
     report("fetch")
     if store is None:
@@ -98,27 +103,34 @@ def materialize(
         report("verify")
         manifest = stored.verify()
         interpreter = find_interpreter(manifest.python)
+        if manifest.lock:
+            refuse_if_lock_fails(cache_root, manifest.lock, interpreter, terms)
         os.makedirs(os.path.dirname(root), mode=0o700, exist_ok=True)  # somebody may have emptied the cache
         os.mkdir(root, 0o755)
         extract(stored.file, manifest, os.path.join(root, PROJECT), stored.artifact_id)
-    layer = _layer(cache_root, root, manifest, interpreter, stored.artifact_id, report)
-    report("venv")
-    site_packages = create_virtual_environment(root, interpreter, os.path.join(cache_root, "virtualenv"))
-    import_paths = _import_paths(manifest)
-    with open(os.path.join(site_packages, PATH_FILE), "w", encoding="utf-8") as file:
-        file.write(_path_file(root, import_paths, layer))
-    report("compile")
-    _compile(root, lock_descriptor)
-    marker = {
-        "artifact_id": stored.artifact_id,
-        "hash": code_version_hash,
-        "import_paths": import_paths,
-        "interpreter": interpreter.path,
-        "interpreter_version": interpreter.version,
-        "layer_root": layer.root if layer else None,
-        "schema": MARKER_SCHEMA,
-    }
-    write_whole(os.path.join(root, MARKER), canonical_json(marker))
+        with open(os.path.join(root, MANIFEST), "wb") as file:
+            file.write(manifest.to_bytes())
+    with _layer(cache_root, root, manifest, interpreter, stored.artifact_id, report, terms) as layer:
+        report("venv")
+        site_packages = create_virtual_environment(root, interpreter, os.path.join(cache_root, "virtualenv"))
+        import_paths = _import_paths(manifest)
+        with open(os.path.join(site_packages, PATH_FILE), "w", encoding="utf-8") as text_file:
+            text_file.write(_path_file(root, import_paths, layer))
+        report("compile")
+        _compile(root, lock_descriptor)
+        marker = {
+            "artifact_id": stored.artifact_id,
+            "compiled_sha256": compiled_digest(os.path.join(root, PROJECT)),
+            "hash": code_version_hash,
+            "import_paths": import_paths,
+            "interpreter": interpreter.path,
+            "interpreter_version": interpreter.version,
+            "layer_root": layer.root if layer else None,
+            "schema": MARKER_SCHEMA,
+            # Known once and for all, so that nobody has to walk ten thousand trees to list them.
+            "size_bytes": disk_bytes(root),
+        }
+        write_whole(os.path.join(root, MARKER), canonical_json(marker))
     report("done")
     environment = read_environment(root, code_version_hash)
     assert environment is not None
@@ -132,9 +144,10 @@ def _layer(
     interpreter: Interpreter,
     artifact_id: str,
     report: Callable[[str], None],
-) -> Layer | None:
+    terms: Terms,
+) -> contextlib.AbstractContextManager[Layer | None]:
     if manifest.lock is None:
-        return None
+        return contextlib.nullcontext()
     report("layer")
     with open(os.path.join(root, PROJECT, manifest.lock.path), "rb") as file:
         data = file.read()
@@ -145,7 +158,7 @@ def _layer(
         raise ArtifactCorrupt(artifact_id, f"its lock is none: {error.problem}") from None
     if not honest:
         raise ArtifactCorrupt(artifact_id, "its lock is not the one that its manifest names")
-    return provide_layer(cache_root, manifest.lock, lock_text(data), interpreter)
+    return layer_in_use(cache_root, manifest.lock, lock_text(data), interpreter, terms)
 
 
 def _import_paths(manifest: Manifest) -> list[str]:
@@ -175,3 +188,19 @@ def _compile(root: str, lock_descriptor: int) -> None:
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         pass_fds=[lock_descriptor], check=False,
     )  # fmt: skip
+
+
+def compiled_digest(project: str) -> str:
+    """Of all bytecode that stands in for the project's sources, which no import looks at again."""
+    digest = hashlib.sha256()
+    for folder, folders, names in os.walk(project):
+        folders.sort()
+        if os.path.basename(folder) != "__pycache__":
+            continue
+        for name in sorted(names):
+            if ".opt-" in name:  # for `python -O`, which no step runs under
+                continue
+            with open(os.path.join(folder, name), "rb") as file:
+                content = hashlib.file_digest(file, "sha256").hexdigest()
+            digest.update(canonical_json([os.path.relpath(folder, project), name, content]))
+    return digest.hexdigest()

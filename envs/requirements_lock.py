@@ -11,13 +11,14 @@ from typing import Any
 
 from envs.errors import UnlockedRequirements
 from envs.manifest import Lock
+from envs.pylock import check_pylock, is_pylock
 
 COMPILE_PYPROJECT = "uv pip compile --generate-hashes pyproject.toml -o requirements.txt"
+COMPILE_PYLOCK = "uv pip compile pyproject.toml -o pylock.toml"
 
 # Lock files of other tools, and how to turn them into the one format that all of them can write.
 _FOREIGN_LOCKS = {
     "uv.lock": "uv export --no-dev --no-emit-project -o requirements.txt",
-    "pylock.toml": COMPILE_PYPROJECT,
     "poetry.lock": "poetry export -f requirements.txt -o requirements.txt",
     "Pipfile.lock": "pipenv requirements --hash > requirements.txt",
 }
@@ -44,6 +45,11 @@ def read_lock(path: str, data: bytes) -> Lock | None:
         text = lock_text(data)
     except ValueError:
         raise UnlockedRequirements(path, "is not UTF-8 text", command) from None
+    if is_pylock(path):
+        packages, problem = check_pylock(text)
+        if problem:
+            raise UnlockedRequirements(path, problem, COMPILE_PYLOCK)
+        return Lock(path, hashlib.sha256(text.encode()).hexdigest()) if packages else None
     required = False
     for number, line in _logical_lines(text):
         if line.startswith("-"):

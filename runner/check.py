@@ -86,7 +86,9 @@ class Check:
         remaining = {name: task for name, task in definition.tasks.items() if name not in done}
         findings: list[Finding] = []
         if not definition.tasks:
-            findings.append(Finding("", "could not", "another engine drives it, which alone knows what is still to come"))
+            findings.append(
+                Finding("", "could not", "another engine drives it, which alone knows what is still to come")
+            )
         try:
             findings += self._inspected(history, definition, remaining)
             findings += self._redefined(definition, remaining)

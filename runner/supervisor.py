@@ -210,13 +210,14 @@ class Supervisor:
             cancelled.set()
             raise
 
-    def warm(self, code_version_hash: str, functions: Iterable[str] = ()) -> None:
+    def warm(self, code_version_hash: str, functions: Iterable[str] = ()) -> dict[str, str]:
         """Materialize a version and start its zygote, so that its first step finds a process waiting.
 
-        The modules of `functions` are imported ahead, besides those under `[tool.hwe] preload`.
+        The modules of `functions` are imported ahead, besides those under `[tool.hwe] preload`. Returns the modules
+        that could not be imported, and why; raises what `run` raises.
         """
-        with self._versions.get(code_version_hash).in_use(map(module_of, functions)):
-            pass
+        with self._versions.get(code_version_hash).in_use(map(module_of, functions)) as zygote:
+            return dict(zygote.preload_errors)
 
     def close(self) -> None:
         """End every step, zygote and lease of this supervisor. Safe to call twice."""

@@ -10,14 +10,18 @@ import typer
 
 from envs import capture
 from runner.cli import ANSWER_IS_NO, doctor, driving, render, set_up_logging
+from runner.cli.cache import cache_app
 from runner.cli.checking import check_command
 from runner.cli.copy_artifacts import copy_command
+from runner.cli.diff import diff_command
 from runner.cli.exporting import export_command
 from runner.cli.installation import opened, submit
 from runner.cli.migrate import migrate_command
+from runner.cli.progress import reporter
 from runner.cli.render import JsonOption
 from runner.cli.replaying import replay_command
 from runner.cli.validate import validate_command
+from runner.cli.warm import warm_command
 from runner.errors import UsageError
 from runner.settings import load_settings
 from runner.supervisor import DEFAULT_SLOTS
@@ -242,10 +246,22 @@ def cancel_command(run_id: Annotated[str, typer.Argument(metavar="RUN")], *, as_
 def doctor_command(
     sandbox: Annotated[SandboxName | None, typer.Option(help="The level to try. Default: the setting.")] = None,
     *,
+    active: Annotated[
+        bool,
+        typer.Option("--active", help="Also prove, without a network, that every unfinished run has its code here."),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Say what the sandbox enforces on this machine, by trying it. Exit code 1: something is absent."""
-    document = doctor.examine(load_settings(HERE), sandbox.value if sandbox else None)
+    """Say what the sandbox enforces on this machine, by trying it. Exit code 1: something is absent.
+
+    With --active, also whether each version that an unfinished run started on can be built here and now from what this
+    machine and the artifact store have, by building it; what cannot is told with what is missing.
+    """
+    settings = load_settings(HERE)
+    document = doctor.examine(settings, sandbox.value if sandbox else None)
+    if active:
+        with reporter() as told:
+            document["active"] = doctor.examine_active(settings, told)
     if as_json:
         render.print_json(document)
     else:
@@ -254,6 +270,9 @@ def doctor_command(
         raise typer.Exit(ANSWER_IS_NO)
 
 
+app.command("warm")(warm_command)
+app.add_typer(cache_app, name="cache")
+app.command("diff")(diff_command)
 app.command("validate-code-versions")(validate_command)
 app.command("copy-artifacts")(copy_command)
 app.command("migrate")(migrate_command)

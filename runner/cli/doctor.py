@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict
 from typing import Any
 
+from envs import DirectoryStore
+from runner.cli.installation import opened
+from runner.cli.progress import Reporter
 from runner.sandbox import LEVELS, guarantees_of
 from runner.settings import Settings
+from runner.warming import Warmer
 
 _SIGNS = {"enforced": "✔", "partial": "~", "absent": "✘"}
 
@@ -19,8 +24,40 @@ def examine(settings: Settings, sandbox: str | None = None) -> dict[str, Any]:
     return {"sandbox": _sandbox(sandbox or settings.sandbox)}
 
 
+def examine_active(settings: Settings, told: Reporter) -> dict[str, Any]:
+    """Whether each version that unfinished runs started on can be had here, now, without a network: by building it.
+
+    Raises what the ledger raises.
+    """
+    with opened(settings) as installation:
+        census = {one.code_version_hash: one for one in installation.ledger.census()}
+        # Of a store that is far away, what there are copies of.
+        store = (
+            DirectoryStore(settings.artifact_copies)
+            if "://" in settings.store and not settings.store.startswith("file:")
+            else installation.store
+        )
+        warmer = Warmer(str(settings.cache), store, told.building, offline=True)
+        warmed = {one.code_version_hash: one for one in warmer.warm(census, jobs=os.cpu_count() or 1)}
+    return {
+        "versions": [
+            {
+                "code_version_hash": name,
+                "unfinished_runs": one.runs,
+                "state": "missing" if warmed[name].status == "failed" else "here",
+                "built_now": warmed[name].status == "built",
+                "needs": warmed[name].error,
+                "log_path": warmed[name].log_path,
+            }
+            for name, one in census.items()
+        ]
+    }
+
+
 def is_sound(document: dict[str, Any]) -> bool:
-    """Whether all that was asked for is enforced, at least in part."""
+    """Whether all that was asked for is enforced, at least in part, and no unfinished run is stranded."""
+    if any(version["state"] == "missing" for version in document.get("active", {}).get("versions", ())):
+        return False
     sandbox = document["sandbox"]
     return sandbox["level"] == "none" or all(found["state"] != "absent" for found in sandbox["guarantees"])
 
@@ -32,6 +69,16 @@ def print_findings(document: dict[str, Any]) -> None:
     for found in sandbox["guarantees"]:
         detail = f": {found['detail']}" if found["detail"] else ""
         print(f"  {_SIGNS[found['state']]} {found['name']} {found['state']}{detail}")
+    if "active" in document:
+        _print_active(document["active"]["versions"])
+
+
+def _print_active(versions: list[dict[str, Any]]) -> None:
+    print("versions of unfinished runs, built here without a network:" if versions else "no run is unfinished")
+    for version in versions:
+        sign, how = ("✘", version["needs"]) if version["state"] == "missing" else ("✔", "can run")
+        runs = f"{version['unfinished_runs']} run{'s' if version['unfinished_runs'] > 1 else ''}"
+        print(f"  {sign} {version['code_version_hash'][:12]} ({runs}): {how}")
 
 
 def _sandbox(name: str) -> dict[str, Any]:

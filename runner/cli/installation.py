@@ -13,7 +13,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
-from envs import ArtifactStore, CodeVersion, EnvCache, capture, find_interpreter, open_store
+from envs import (
+    AmbiguousHash,
+    ArtifactStore,
+    CodeVersion,
+    CodeVersionNotFound,
+    EnvCache,
+    HashInvalid,
+    capture,
+    find_interpreter,
+    open_store,
+)
 from runner.definition import Definition, Task, load_definition
 from runner.errors import UsageError
 from runner.functions import check_functions
@@ -65,14 +75,16 @@ class Installation:
         return Values(self.settings.values)
 
     def full_hash(self, prefix: str) -> str:
-        """The one stored code version whose hash begins so. Raises `UsageError`."""
-        found = sorted(known for known in self.store.list() if known.startswith(prefix))
-        if len(prefix) < MIN_PREFIX or len(found) != 1:
-            reason = "several stored versions begin so" if len(found) > 1 else "no stored version begins so"
-            if len(prefix) < MIN_PREFIX:
-                reason = f"give {MIN_PREFIX} digits or more"
-            raise UsageError(f"{prefix!r} names no code version: {reason}, nor is it a directory")
-        return found[0]
+        """The one stored code version whose hash begins so. Raises `UsageError`, `StoreUnusable`."""
+        try:
+            return self.store.resolve(prefix)
+        except HashInvalid:
+            reason = f"give {MIN_PREFIX} hexadecimal digits or more"
+        except AmbiguousHash:
+            reason = "several stored versions begin so"
+        except CodeVersionNotFound:
+            reason = "no stored version begins so"
+        raise UsageError(f"{prefix!r} names no code version: {reason}, nor is it a directory")
 
     def run_with_steps(self, run_id: str) -> tuple[RunRecord, list[StepRecord]]:
         """A run as a person wants to see it, with the large values that rest outside of the ledger."""

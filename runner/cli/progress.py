@@ -81,7 +81,7 @@ class LiveReporter:
     def building(self, code_version_hash: str, phase: str) -> None:
         key = f"environment {code_version_hash[:12]}"
         with self._lock:
-            if phase == "done":
+            if phase in {"done", "failed"}:
                 self._rows.pop(key, None)
             else:
                 self._rows[key] = (phase, "building", time.monotonic())

@@ -1,0 +1,74 @@
+"""`pylock.toml`, the lock format of PEP 751: which of them fix every file that will be installed."""
+
+import os
+import re
+import tomllib
+from collections.abc import Iterator
+from typing import Any
+
+_NAME = re.compile(r"pylock(\.[^.]+)?\.toml")
+_HEX_DIGITS = {"sha256": 64, "sha384": 96, "sha512": 128}
+
+
+def is_pylock(path: str) -> bool:
+    """By its name, which the format prescribes."""
+    return _NAME.fullmatch(os.path.basename(path)) is not None
+
+
+def check_pylock(text: str) -> tuple[int, str | None]:
+    """How many packages it names, and why it cannot be a lock, as the rest of a sentence; None when it can."""
+    try:
+        document = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        return 0, f"is not TOML ({error})"
+    version = document.get("lock-version")
+    if not (isinstance(version, str) and version.split(".")[0] == "1"):
+        return 0, f"has the lock-version {version!r}, and 1.0 is what this release reads"
+    packages = document.get("packages", [])
+    if not (isinstance(packages, list) and all(isinstance(package, dict) for package in packages)):
+        return 0, "has no list of packages"
+    return len(packages), next((problem for package in packages if (problem := _problem(package))), None)
+
+
+def pylock_pins(text: str) -> dict[str, str]:
+    """Name → version of every package that has one; {} for what is no such lock."""
+    try:
+        packages = tomllib.loads(text).get("packages", [])
+        return {str(package["name"]): str(package["version"]) for package in packages if "version" in package}
+    except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def _problem(package: dict[str, Any]) -> str | None:
+    name = package.get("name")
+    if not isinstance(name, str):
+        return "has a package without a name"
+    for source in ("vcs", "directory"):
+        if source in package:
+            return f"takes {name} from a {source}, which no hash fixes"
+    files = list(_files(package))
+    if not files:
+        return f"names no file of {name}"
+    for file in files:
+        if not isinstance(file, dict):
+            return f"has an entry of {name} that is not a table"
+        if "url" not in file:
+            return f"takes {name} from {file.get('path') or 'nowhere'!r}, which is outside the lock"
+        if not _is_hashed(file.get("hashes")):
+            return f"has a file of {name} without a SHA-256, SHA-384 or SHA-512"
+    return None
+
+
+def _files(package: dict[str, Any]) -> Iterator[Any]:
+    for key in ("sdist", "archive"):
+        if key in package:
+            yield package[key]
+    wheels = package.get("wheels", [])
+    yield from wheels if isinstance(wheels, list) else [wheels]
+
+
+def _is_hashed(hashes: Any) -> bool:
+    return isinstance(hashes, dict) and any(
+        isinstance(digest := hashes.get(algorithm), str) and re.fullmatch(rf"[0-9a-f]{{{digits}}}", digest)
+        for algorithm, digits in _HEX_DIGITS.items()
+    )
