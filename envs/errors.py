@@ -167,7 +167,7 @@ class EnvironmentBuildFailed(EnvsError):
     of the last one; until then nobody tries but `hwe warm`.
     """
 
-    fault = "project"
+    fault: ClassVar[Fault] = "project"
 
     def __init__(
         self,
@@ -188,6 +188,30 @@ class EnvironmentBuildFailed(EnvsError):
         if retry_at:
             when += f"; not tried again before {retry_at:%H:%M:%S} UTC, but by `hwe warm`"
         super().__init__(f"{what} failed: {self.log_tail or 'it said nothing'}{where}{when}")
+
+
+class IndexUnreachable(EnvironmentBuildFailed):
+    """The package index did not answer, so nothing is known against the lock: the same may succeed later."""
+
+    fault = "machine"
+
+
+# Of uv, when no answer came, or none of the index itself.
+_UNREACHABLE = ("error sending request", "client error (Connect)", "operation timed out", "HTTP status server error (5")
+
+
+def build_failed(
+    what: str,
+    log_tail: str,
+    log_path: str | None,
+    *,
+    since: datetime | None = None,
+    tries: int = 1,
+    retry_at: datetime | None = None,
+) -> EnvironmentBuildFailed:
+    """The error for what a tool said, which tells whether it was the network's fault."""
+    kind = IndexUnreachable if any(words in log_tail for words in _UNREACHABLE) else EnvironmentBuildFailed
+    return kind(what, log_tail, log_path, since=since, tries=tries, retry_at=retry_at)
 
 
 # ── the store ──

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from envs.disk import write_whole
-from envs.errors import EnvironmentBuildFailed
+from envs.errors import EnvironmentBuildFailed, build_failed
 from envs.manifest import canonical_json
 
 # A hiccup of the network is over by then, and fifty steps that wait for one layer have all been told.
@@ -48,7 +48,7 @@ class Failure:
 
     def error(self, *, tried_now: bool) -> EnvironmentBuildFailed:
         """What to raise for it."""
-        return EnvironmentBuildFailed(
+        return build_failed(
             self.what,
             self.log_tail,
             self.log_path,

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from envs.disk import disk_bytes, write_whole
-from envs.errors import CacheUnusable, EnvironmentBuildFailed
+from envs.errors import CacheUnusable, EnvironmentBuildFailed, build_failed
 from envs.failures import forget, refuse_if_failing, remember
 from envs.interpreters import Interpreter
 from envs.locks import exclusive, take_shared
@@ -214,7 +214,7 @@ def _install(root: str, log_path: str, lock_descriptor: int, lock_copy: str, *, 
     if done.returncode:
         if is_disk_full(root, output):
             raise CacheUnusable(root, "no space left on its disk; free some, or move it to a larger one, and try again")
-        raise EnvironmentBuildFailed("installing the locked requirements", _tail(output), kept)
+        raise build_failed("installing the locked requirements", _tail(output), kept)
 
 
 def is_disk_full(path: str, output: str) -> bool:

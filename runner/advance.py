@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from envs import ArtifactStore, CacheUnusable, EnvsError, StoreUnusable
+from envs import ArtifactStore, CacheUnusable, EnvsError, IndexUnreachable, StoreUnusable
 from runner.definition import Definition, Task, Wait
 from runner.divergence import describe_divergence
 from runner.errors import ResourcesExhausted, RunnerError
@@ -221,7 +221,7 @@ class Advancer:
                     self._ledger, self._values, run.run_id, epoch, node.task_id, attempt, definition.variables
                 ),
             )
-        except (CacheUnusable, StoreUnusable, LedgerError, ValuesUnusable, ResourcesExhausted):
+        except (CacheUnusable, StoreUnusable, IndexUnreachable, LedgerError, ValuesUnusable, ResourcesExhausted):
             raise  # a fault of the machine, which passes: the attempt is started again
         except (EnvsError, RunnerError) as error:
             if self._stopping.is_set():

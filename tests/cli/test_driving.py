@@ -236,3 +236,33 @@ def test_runs_lists_heads_newest_first(site):
     assert all("steps" not in head for head in heads)
     assert site.json("runs", "--status", "completed") == []
     assert "run-2" in site.told("runs")
+
+
+SIX = "six==1.17.0 --hash=sha256:4721f391ed90541fddacab5acf947aa0d3dc7d27b2e1e8eda2be8970586c3274\n"
+NEEDS_SIX = """
+name: needs
+version: "1"
+tasks:
+  tell:
+    operator_type: task
+    function: tools.python.run
+    args: [steps.tell]
+    result_key: told
+"""
+
+
+@pytest.mark.network
+def test_a_package_index_that_is_away_fails_no_run(site):
+    (site.project / "workflow.yaml").write_text(NEEDS_SIX)
+    (site.project / "requirements.txt").write_text(SIX)
+    (site.project / "steps.py").write_text("import six\n\ndef tell():\n    return six.__version__\n")
+    site.submit("run-1")
+    away = {"UV_DEFAULT_INDEX": "http://127.0.0.1:1/simple", "UV_HTTP_RETRIES": "0", "UV_NO_CACHE": "1"}
+    kept = dict(site.environment)
+    site.environment |= away
+    with site.worker():
+        site.wait_until(lambda: "trying again in" in site.log())
+        assert site.show("run-1")["status"] == "running"
+    site.environment = kept
+    site.told("worker", "--drain")
+    assert site.show("run-1")["output"] == {"told": "1.17.0"}
