@@ -150,7 +150,8 @@ class EnvCache:
         try:
             return take_shared(lease_path)
         except FileNotFoundError:
-            for name in ("versions", "locks", "trash", "logs", "leases"):  # the one that is looked for comes last
+            # The leases come last: whoever can take one finds the others.
+            for name in ("versions", "locks", "trash", "logs", "leases"):
                 os.makedirs(os.path.join(self.root, name), mode=0o700, exist_ok=True)
             return take_shared(lease_path)
 

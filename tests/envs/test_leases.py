@@ -171,3 +171,26 @@ def test_an_environment_is_finished_even_when_reporting_it_fails(tmp_path, store
         pass
     with EnvCache(tmp_path / "cache").lease(version.hash) as environment:
         subprocess.run([environment.python, "-c", "import orders"], check=True)
+
+
+def test_an_empty_cache_that_many_use_at_once_is_never_found_half_made(tmp_path, store, version):
+    """Each round is a new cache: what can go wrong happens once in some dozens of them."""
+    errors = []
+
+    def ask(cache, gate):
+        gate.wait()
+        try:
+            os.close(cache._take_lease(cache.lease_path(version.hash)))
+            os.listdir(os.path.join(cache.root, "locks"))
+        except Exception as error:
+            errors.append(error)
+
+    for number in range(60):
+        cache = EnvCache(tmp_path / f"cache{number}", store)
+        gate = threading.Barrier(8)
+        threads = [threading.Thread(target=ask, args=(cache, gate)) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert errors == []
