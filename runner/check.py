@@ -13,7 +13,7 @@ from typing import Any, Literal
 from envs import EnvsError
 from runner.definition import Definition, Task, Wait
 from runner.errors import RunnerError
-from runner.ledger import LedgerError, RunRecord, StepRecord
+from runner.ledger import EXTERNAL, LedgerError, RunRecord, StepRecord
 from runner.payload import Payload
 from runner.replay import LedgerHistory, Replay
 from runner.request import StepContext, to_inspect
@@ -81,14 +81,13 @@ class Check:
 
     def run(self, history: LedgerHistory) -> RunVerdict:
         """The verdict on one run; what goes wrong meanwhile is in it."""
+        if (history.run.driver or "").startswith(EXTERNAL):
+            finding = Finding("", "could not", "another engine drives it, and alone knows what is still to come")
+            return RunVerdict(history.run, "could not", (), (finding,))
         definition = Definition.from_json(history.run.definition)
         done = {step.step_key for step in history.steps if step.status == "completed"}
         remaining = {name: task for name, task in definition.tasks.items() if name not in done}
         findings: list[Finding] = []
-        if not definition.tasks:
-            findings.append(
-                Finding("", "could not", "another engine drives it, which alone knows what is still to come")
-            )
         try:
             findings += self._inspected(history, definition, remaining)
             findings += self._redefined(definition, remaining)

@@ -88,11 +88,13 @@ class DataShardStore(DirectoryStore):
     def _rows(
         self, code_version_hash: str | None = None, columns: Sequence[str] | None = None
     ) -> Sequence[dict[str, Any]]:
-        if not os.path.isdir(os.path.join(self._table_path, "metadata")):
-            return ()
         wanted = {"code_version_hash": code_version_hash} if code_version_hash else None
         with self._table_errors():
-            return tuple(self._datashard.load_table(self._table_path).scan(columns, wanted, verify_checksums=True))
+            try:
+                table = self._datashard.load_table(self._table_path)
+            except ValueError:  # there is none, or somebody is making it right now
+                return ()
+            return tuple(table.scan(columns, wanted, verify_checksums=True))
 
     @property
     def _table_path(self) -> str:
