@@ -89,7 +89,7 @@ def materialize(
     lock_descriptor: int,
     report: Callable[[str], None],
     terms: Terms = ORDINARY,
-) -> Environment:
+) -> None:
     """Fetch, verify, extract, install, compile, and last of all write the marker.
 
     `lock_descriptor` is inherited by what is started. `terms`: see there. Raises
@@ -132,9 +132,6 @@ def materialize(
         }
         write_whole(os.path.join(root, MARKER), canonical_json(marker))
     report("done")
-    environment = read_environment(root, code_version_hash)
-    assert environment is not None
-    return environment
 
 
 def _layer(

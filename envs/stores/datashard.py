@@ -46,7 +46,8 @@ class DataShardStore(DirectoryStore):
             raise StoreUnusable(
                 address, "an address has three slashes and an absolute path: datashard:///var/lib/hwe/x"
             )
-        logging.getLogger("datashard").setLevel(logging.WARNING)  # or it tells of each commit, on stderr
+        # Or it tells of each commit on stderr, and warns of a table that somebody is making right now.
+        logging.getLogger("datashard").setLevel(logging.ERROR)
         self._datashard: Any = datashard  # typed or not, as it is installed or not
         super().__init__(unquote(parts.path))
 

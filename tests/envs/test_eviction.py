@@ -172,6 +172,20 @@ def test_gc_racing_leases_never_takes_an_environment_away(cache, build, store, s
     assert evicted > 5
 
 
+def test_what_gc_takes_between_build_and_lease_is_built_once_more(cache, build, store):
+    name = build(1)
+    evict(cache.root, max_bytes=0)
+    built_and_gone = []
+
+    def gc_when_built(code_version_hash, phase):
+        if phase == "done" and not built_and_gone:
+            built_and_gone.extend(evict(cache.root, max_bytes=0).versions)
+
+    with EnvCache(cache.root, store, on_progress=gc_when_built).lease(name) as environment:
+        assert environment.missing_part() is None
+    assert [version.hash for version in built_and_gone] == [name]
+
+
 def test_lists_that_race_with_rebuilds_are_no_reason_to_fail(cache, build):
     """Looking whether a lease is held takes it for a moment, which must not look like a user."""
     name = build(1)
