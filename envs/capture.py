@@ -14,12 +14,13 @@ from envs.errors import (
     CacheUnusable,
     ProjectSettingsInvalid,
     ProjectTooLarge,
+    UnlockedRequirements,
     UnreadableFile,
     explain_os_error,
 )
 from envs.manifest import MAX_MANIFEST_BYTES, MAX_TOTAL_BYTES, FileEntry, Lock, Manifest
 from envs.project_files import ProjectFile, list_project_files
-from envs.requirements_lock import FOREIGN_LOCKS, read_lock, refuse_missing_lock
+from envs.requirements_lock import COMPILE_UV_LOCK, FOREIGN_LOCKS, lock_text, read_lock, refuse_missing_lock
 from envs.settings import (
     ProjectSettings,
     open_regular,
@@ -27,6 +28,7 @@ from envs.settings import (
     read_pyproject,
     read_small_file,
 )
+from envs.uv_lock import is_uv_lock, missing_in_uv_lock
 
 # Projects are mostly below a megabyte; the disk is touched only for the others.
 MEMORY_BYTES = 8 * 1024**2
@@ -135,7 +137,13 @@ def _lock(root: str, settings: ProjectSettings, kept: dict[str, bytes]) -> Lock 
     data = read_small_file(root, settings.requirements, kept)
     if data is None:
         raise ProjectSettingsInvalid(settings.requirements, "it vanished while the project was captured; try again")
-    return read_lock(settings.requirements, data)
+    lock = read_lock(settings.requirements, data)
+    if is_uv_lock(settings.requirements):
+        missing = missing_in_uv_lock(lock_text(data), read_pyproject(root, kept))
+        if missing:
+            problem = f"is older than pyproject.toml, which depends on {', '.join(missing)} as well"
+            raise UnlockedRequirements(settings.requirements, problem, COMPILE_UV_LOCK)
+    return lock
 
 
 def _write(

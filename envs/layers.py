@@ -23,6 +23,7 @@ from envs.interpreters import Interpreter
 from envs.locks import exclusive, take_shared
 from envs.manifest import Lock, canonical_json
 from envs.pylock import is_pylock
+from envs.uv_lock import UV_LOCK, UvLockInvalid, export_uv_lock, is_uv_lock
 from envs.virtual_environment import create_virtual_environment
 
 MARKER = ".hwe-layer.json"
@@ -162,7 +163,7 @@ def _build(
     site_packages = create_virtual_environment(root, interpreter, os.path.join(cache_root, "virtualenv"))
     lock_copy = PYLOCK_COPY if is_pylock(lock.path) else LOCK_COPY
     with open(os.path.join(root, lock_copy), "w", encoding="utf-8", newline="\n") as file:
-        file.write(lock_text)
+        file.write(_exported(lock_text) if is_uv_lock(lock.path) else lock_text)
     # Ends uv's search for settings here: a cache may lie inside a project whose own are not meant for this.
     with open(os.path.join(root, "uv.toml"), "w", encoding="utf-8"):
         pass
@@ -176,6 +177,15 @@ def _build(
     }
     write_whole(os.path.join(root, MARKER), canonical_json(marker))
     return Layer(root, site_packages)
+
+
+def _exported(uv_lock: str) -> str:
+    import uv
+
+    try:
+        return export_uv_lock(uv_lock, uv.find_uv_bin())
+    except UvLockInvalid as error:
+        raise build_failed("reading the lock", f"{UV_LOCK} {error}", None) from None
 
 
 def _install(root: str, log_path: str, lock_descriptor: int, lock_copy: str, *, offline: bool) -> None:
