@@ -46,6 +46,7 @@ from envs.errors import (
     UnreadableFile,
     UnsupportedFile,
     UnusableName,
+    WheelsUnusable,
 )
 from envs.eviction import Eviction, evict
 from envs.failures import Failure, failed_builds
@@ -58,12 +59,15 @@ from envs.settings import ProjectSettings, read_project_settings
 from envs.stores import (
     ArtifactStore,
     DirectoryStore,
+    KeepsFiles,
     Storable,
     StoredArtifact,
     copy_version,
     open_store,
     read_stored_file,
 )
+from envs.wheel_building import store_wheels
+from envs.wheels import Wheel, WheelList, copy_wheels
 
 __all__ = [
     "AmbiguousHash",
@@ -91,6 +95,7 @@ __all__ = [
     "Inspected",
     "Interpreter",
     "Inventory",
+    "KeepsFiles",
     "Lease",
     "Lock",
     "Manifest",
@@ -113,8 +118,12 @@ __all__ = [
     "UnreadableFile",
     "UnsupportedFile",
     "UnusableName",
+    "Wheel",
+    "WheelList",
+    "WheelsUnusable",
     "capture",
     "copy_version",
+    "copy_wheels",
     "difference",
     "evict",
     "failed_builds",
@@ -127,5 +136,6 @@ __all__ = [
     "read_project_settings",
     "read_stored_file",
     "requirement_changes",
+    "store_wheels",
     "take_inventory",
 ]

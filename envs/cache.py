@@ -97,7 +97,7 @@ class EnvCache:
         self.root = _usable_root(os.path.abspath(os.path.expanduser(os.fspath(root))))
         self.store = store
         self._on_progress = on_progress
-        self._terms = Terms(forgive_before=time.time() if retry_failed else 0.0, offline=offline)
+        self._terms = Terms(forgive_before=time.time() if retry_failed else 0.0, offline=offline, store=store)
 
     def lease(self, code_version_hash: str) -> Lease:
         """A lease to be entered: `with cache.lease(hash) as environment`. Raises HashInvalid.

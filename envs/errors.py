@@ -196,6 +196,16 @@ class IndexUnreachable(EnvironmentBuildFailed):
     fault = "machine"
 
 
+class WheelsUnusable(EnvsError):
+    """Wheels in a store are missing, damaged or not those of the lock; `problem` says which."""
+
+    fault: ClassVar[Fault] = "store"
+
+    def __init__(self, problem: str) -> None:
+        self.problem = problem
+        super().__init__(f"the stored wheels cannot be used: {problem}")
+
+
 # Of uv, when no answer came, or none of the index itself.
 _UNREACHABLE = ("error sending request", "client error (Connect)", "operation timed out", "HTTP status server error (5")
 
