@@ -55,6 +55,14 @@ class ProjectSettingsInvalid(ProjectError):
         super().__init__(_one_line(f"{path}: {problem}"))
 
 
+class ProjectChanged(ProjectError):
+    """It was edited between the moment when its hash was taken and the moment when its files were wanted."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        super().__init__(f"{_one_line(path)} was changed while it was captured; try again")
+
+
 class UnlockedRequirements(ProjectError):
     """The project needs packages, but nothing says exactly which files."""
 
