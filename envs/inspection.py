@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from envs.errors import CacheUnusable, EnvsError, explain_os_error
-from envs.locks import exclusive_now, take_shared
+from envs.locks import exclusive_now, take_shared, take_shared_to_read
 from envs.manifest import FileEntry, Manifest, ManifestInvalid
 from envs.materialize import MANIFEST, MARKER, PROJECT, compiled_digest, read_environment
 from envs.stores import ArtifactStore
@@ -29,7 +29,7 @@ LOOK_SECONDS = 0.2
 @dataclass(frozen=True, slots=True)
 class Inspected:
     """One environment. `verdict`: "sound", "quarantined" (moved to `moved_to`), "damaged" (it is, and was left where it
-    is, since somebody runs in it), or "unknown": nothing to compare it with, see `problems`.
+    is, since somebody runs in it or the cache can only be read), or "unknown": see `problems`.
     """
 
     hash: str
@@ -48,7 +48,9 @@ def inspect_environment(
     root = os.path.join(cache_root, "versions", code_version_hash)
     lease = os.path.join(cache_root, "leases", f"{code_version_hash}.lock")
     try:
-        descriptor = take_shared(lease)  # nobody removes it while we read
+        read_only = not os.access(cache_root, os.W_OK)
+        # Nobody removes it while we read.
+        descriptor = take_shared_to_read(lease, root) if read_only else take_shared(lease)
         try:
             if read_environment(root, code_version_hash) is None:
                 return None
@@ -66,7 +68,7 @@ def inspect_environment(
             return Inspected(code_version_hash, "sound")
         if len(problems) > PROBLEMS_TOLD:
             problems[PROBLEMS_TOLD:] = [f"and {len(problems) - PROBLEMS_TOLD} more"]
-        moved_to = _quarantine(cache_root, root, lease)
+        moved_to = None if read_only else _quarantine(cache_root, root, lease)
         return Inspected(code_version_hash, "quarantined" if moved_to else "damaged", tuple(problems), moved_to)
     except OSError as error:
         raise CacheUnusable(cache_root, explain_os_error(error)) from error
