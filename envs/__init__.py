@@ -28,6 +28,7 @@ from envs.errors import (
     CodeVersionNotFound,
     EnvironmentBroken,
     EnvironmentBuildFailed,
+    EnvironmentDamaged,
     EnvsError,
     HashInvalid,
     IndexUnreachable,
@@ -51,7 +52,7 @@ from envs.errors import (
 )
 from envs.eviction import Eviction, evict
 from envs.failures import Failure, failed_builds
-from envs.inspection import Inspected, inspect_environment
+from envs.inspection import Inspected, inspect_environment, inspect_layer
 from envs.interpreters import Interpreter, find_interpreter, find_interpreters
 from envs.inventory import CachedLayer, CachedVersion, Inventory, take_inventory
 from envs.manifest import FileEntry, Lock, Manifest
@@ -86,6 +87,7 @@ __all__ = [
     "Environment",
     "EnvironmentBroken",
     "EnvironmentBuildFailed",
+    "EnvironmentDamaged",
     "EnvsError",
     "Eviction",
     "Failure",
@@ -133,6 +135,7 @@ __all__ = [
     "find_interpreter",
     "find_interpreters",
     "inspect_environment",
+    "inspect_layer",
     "open_store",
     "read_file",
     "read_project_settings",

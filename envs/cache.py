@@ -11,6 +11,7 @@
 """
 
 import contextlib
+import logging
 import os
 import threading
 import time
@@ -18,13 +19,16 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 
 from envs.cache_root import usable_root
-from envs.errors import CacheUnusable, EnvironmentBroken, explain_os_error
+from envs.errors import CacheUnusable, EnvironmentBroken, EnvironmentDamaged, explain_os_error
+from envs.inspection import Damage, inspect_environment, inspect_layer, sampled_damage
 from envs.layers import Terms
 from envs.locks import exclusive, exclusive_now, take_shared, take_shared_to_read
 from envs.manifest import check_hash, is_sha256
 from envs.materialize import Environment, materialize, read_environment
 from envs.stores import ArtifactStore
 from envs.trash import discard, empty_trash
+
+logger = logging.getLogger("envs")
 
 Progress = Callable[[str, str], None]
 
@@ -76,9 +80,11 @@ def _note_use(descriptor: int) -> None:
         os.utime(descriptor)
 
 
-def _cannot_build(code_version_hash: str, environment: Environment | None) -> str:
+def _cannot_build(code_version_hash: str, environment: Environment | None, damage: Damage | None) -> str:
     missing = environment.missing_part() if environment else None
     what = f"is broken ({missing} is missing)" if missing else "is not in it"
+    if damage:
+        what = f"is damaged ({damage.problem})"
     return (
         f"cannot be written, and code version {code_version_hash} {what}; build it where the cache can be written "
         f"(hwe warm {code_version_hash[:12]}), or choose another place"
@@ -145,18 +151,37 @@ class EnvCache:
                 descriptor = self._take_lease(root, lease_path)
                 try:
                     environment = read_environment(root, code_version_hash)
+                    damage = None
                     if environment and not environment.missing_part():
-                        _note_use(descriptor)
-                        return descriptor, environment
+                        damage = sampled_damage(environment)
+                        if damage is None:
+                            _note_use(descriptor)
+                            return descriptor, environment
                 except BaseException:
                     os.close(descriptor)
                     raise
                 os.close(descriptor)
                 if self.read_only:
-                    raise CacheUnusable(self.root, _cannot_build(code_version_hash, environment))
+                    raise CacheUnusable(self.root, _cannot_build(code_version_hash, environment, damage))
+                if damage:
+                    self._put_aside(damage)
                 # Between the end of the build and the next lock it may be removed again: then all of it once
                 # more.
                 self._build(code_version_hash, root, lease_path)
+
+    def _put_aside(self, damage: Damage) -> None:
+        logger.warning("environment %s: %s: looking at all of it", damage.code_version_hash, damage.problem)
+        if damage.layer_key:
+            inspected = inspect_layer(self.root, damage.layer_key)
+        else:
+            inspected = inspect_environment(self.root, damage.code_version_hash, self.store)
+        if inspected and inspected.verdict == "damaged":
+            raise EnvironmentDamaged(damage.code_version_hash, inspected.problems)
+        if inspected and inspected.moved_to:
+            logger.warning(
+                "environment %s: moved to %s, and built again: %s",
+                damage.code_version_hash, inspected.moved_to, "; ".join(inspected.problems),
+            )  # fmt: skip
 
     def _take_lease(self, root: str, lease_path: str) -> int:
         if self.read_only:

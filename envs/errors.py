@@ -3,7 +3,7 @@
 Every message is one line that ends with what to do next; the same facts are in the fields.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, ClassVar, Literal
 
@@ -165,6 +165,21 @@ class EnvironmentBroken(EnvsError):
         super().__init__(
             f"environment {code_version_hash} needs {missing}, which is gone, and is in use, "
             f"so it is not rebuilt: put that back, or try again when nothing runs in it"
+        )
+
+
+class EnvironmentDamaged(EnvsError):
+    """Files of an environment, or of its layer, are not what was built, and somebody runs in it."""
+
+    fault = "machine"
+
+    def __init__(self, code_version_hash: str, problems: Sequence[str]) -> None:
+        self.code_version_hash, self.problems = code_version_hash, tuple(problems)
+        super().__init__(
+            _one_line(
+                f"environment {code_version_hash} is damaged ({'; '.join(problems)}) and in use, so it is not rebuilt: "
+                f"try again when nothing runs in it"
+            )
         )
 
 

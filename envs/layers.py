@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from envs.disk import disk_bytes, write_whole
 from envs.errors import EnvironmentBuildFailed
 from envs.failures import forget, refuse_if_failing, remember
+from envs.file_lists import seal
 from envs.installing import Installer, install
 from envs.interpreters import Interpreter
 from envs.locks import exclusive, take_shared
@@ -28,6 +29,7 @@ from envs.virtual_environment import create_virtual_environment
 from envs.wheel_building import requirements_of
 
 MARKER = ".hwe-layer.json"
+FILES = ".hwe-files.json"  # see envs.file_lists
 # uv tells the two formats apart by their names.
 LOCK_COPY = "hwe-requirements.txt"
 PYLOCK_COPY = "pylock.toml"
@@ -158,7 +160,10 @@ def _build(
     log_path = os.path.join(cache_root, "logs", f"layer-{key}{'-offline' if terms.offline else ''}.log")
     installer = Installer(root, lock_descriptor, log_path)
     install(installer, name, lock, lock_text, interpreter, terms.store, offline=terms.offline)
+    files = seal(root)
+    write_whole(os.path.join(root, FILES), files)
     marker = {
+        "files_sha256": hashlib.sha256(files).hexdigest(),
         "interpreter": interpreter.path,
         "site_packages": os.path.relpath(site_packages, root),
         "size_bytes": disk_bytes(root),
