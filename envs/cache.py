@@ -146,6 +146,8 @@ class EnvCache:
     def _acquire(self, code_version_hash: str) -> tuple[int, Environment]:
         root = self._path(code_version_hash)
         lease_path = self.lease_path(code_version_hash)
+        # What is outdated runs on as it is where it cannot be built again: on a build of the same minor version.
+        stays = self.read_only
         with self._os_errors():
             while True:
                 descriptor = self._take_lease(root, lease_path)
@@ -154,7 +156,7 @@ class EnvCache:
                     damage = None
                     if environment and not environment.missing_part():
                         damage = sampled_damage(environment)
-                        if damage is None:
+                        if damage is None and (stays or not environment.is_outdated()):
                             _note_use(descriptor)
                             return descriptor, environment
                 except BaseException:
@@ -167,7 +169,7 @@ class EnvCache:
                     self._put_aside(damage)
                 # Between the end of the build and the next lock it may be removed again: then all of it once
                 # more.
-                self._build(code_version_hash, root, lease_path)
+                stays = self._build(code_version_hash, root, lease_path)
 
     def _put_aside(self, damage: Damage) -> None:
         logger.warning("environment %s: %s: looking at all of it", damage.code_version_hash, damage.problem)
@@ -194,16 +196,19 @@ class EnvCache:
                 os.makedirs(os.path.join(self.root, name), mode=0o700, exist_ok=True)
             return take_shared(lease_path)
 
-    def _build(self, code_version_hash: str, root: str, lease_path: str) -> None:
+    def _build(self, code_version_hash: str, root: str, lease_path: str) -> bool:
+        """Build it, unless somebody else has. Returns whether it stays outdated, since somebody runs in it."""
         with exclusive(os.path.join(self.root, "locks", f"version-{code_version_hash}.lock")) as lock_descriptor:
             environment = read_environment(root, code_version_hash)
             if environment:
                 missing = environment.missing_part()
-                if not missing:
-                    return
+                if not missing and not environment.is_outdated():
+                    return False
                 with exclusive_now(lease_path, patience_seconds=LOOK_SECONDS) as alone:
-                    if not alone:
+                    if not alone and missing:
                         raise EnvironmentBroken(code_version_hash, missing)
+                    if not alone:
+                        return True
                     discard(self.root, root)
             elif os.path.lexists(root):  # a killed build
                 discard(self.root, root)
@@ -225,6 +230,7 @@ class EnvCache:
                     discard(self.root, root)
                     empty_trash(self.root)
                 raise
+        return False
 
     def _report(self, code_version_hash: str, phase: str) -> None:
         if self._on_progress:
