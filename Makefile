@@ -2,7 +2,7 @@
 # .venv from requirements/dev.txt, every file checked against its hash. Run `make` to see what there is.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup extras run check lint types floors test coverage bench lock clean
+.PHONY: help setup extras run check lint types floors test coverage bench bench-environments lock clean
 .NOTPARALLEL:
 
 # What a user's shell may hold and the gate should not depend on.
@@ -17,7 +17,7 @@ BENCH_READY := .venv-bench/.project-installed
 
 help: ## this list
 	@echo "make TARGET, where TARGET is one of"
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
 setup: $(READY) ## .venv with the locked tools and the project, editable; instant when nothing changed
 
@@ -49,6 +49,9 @@ coverage: $(READY) ## the tests with branch coverage, the children's included
 
 bench: $(BENCH_READY) ## a step against the peers, in one run (ten minutes); ARGS=--quick to see that it works
 	.venv-bench/bin/python scripts/bench/steps.py $(ARGS)
+
+bench-environments: $(BENCH_READY) ## a version's environment against the peers, in one run (a quarter of an hour); ARGS=--quick
+	.venv-bench/bin/python scripts/bench/environments.py $(ARGS)
 
 lock: ## requirements/dev.txt and the example's locks anew; to move versions: make lock ARGS=--upgrade
 	scripts/lock.sh $(ARGS)

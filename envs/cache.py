@@ -150,7 +150,7 @@ class EnvCache:
         stays = self.read_only
         with self._os_errors():
             while True:
-                descriptor = self._take_lease(root, lease_path)
+                descriptor = self._take_lease(code_version_hash)
                 try:
                     environment = read_environment(root, code_version_hash)
                     damage = None
@@ -185,9 +185,10 @@ class EnvCache:
                 damage.code_version_hash, inspected.moved_to, "; ".join(inspected.problems),
             )  # fmt: skip
 
-    def _take_lease(self, root: str, lease_path: str) -> int:
+    def _take_lease(self, code_version_hash: str) -> int:
+        lease_path = self.lease_path(code_version_hash)
         if self.read_only:
-            return take_shared_to_read(lease_path, root)
+            return take_shared_to_read(lease_path, self._path(code_version_hash))
         try:
             return take_shared(lease_path)
         except FileNotFoundError:

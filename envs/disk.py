@@ -3,19 +3,21 @@
 import os
 
 # What st_blocks counts in, on every system, whatever the file system's own blocks are.
-_BLOCK_BYTES = 512
+BLOCK_BYTES = 512
 
 
 def disk_bytes(path: str) -> int:
     """The bytes that removing `path` would give back. What vanishes meanwhile counts for nothing."""
     try:
-        total = os.lstat(path).st_blocks * _BLOCK_BYTES
+        total = os.lstat(path).st_blocks * BLOCK_BYTES
         with os.scandir(path) as entries:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
                     total += disk_bytes(entry.path)
-                else:
-                    total += entry.stat(follow_symlinks=False).st_blocks * _BLOCK_BYTES
+                    continue
+                status = entry.stat(follow_symlinks=False)
+                if status.st_nlink == 1:  # of others a link is left elsewhere, and with it the file
+                    total += status.st_blocks * BLOCK_BYTES
     except (FileNotFoundError, NotADirectoryError):
         return 0
     return total

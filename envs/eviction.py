@@ -10,6 +10,7 @@ import time
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from envs.bytecode import sweep_bytecode
 from envs.errors import CacheUnusable, explain_os_error
 from envs.inventory import CachedLayer, CachedVersion, Inventory, last_use, layers_in_use, take_inventory
 from envs.layers import MARKER as LAYER_MARKER
@@ -66,7 +67,8 @@ def plan_eviction(
     """Pure: everything older than that, then the least recently used until the rest fits; and layers left alone."""
     standing = {layer.key: layer.versions for layer in inventory.layers}
     bytes_of = {layer.key: layer.bytes for layer in inventory.layers}
-    left = inventory.own_bytes + sum(layer.bytes for layer in inventory.layers if layer.versions)
+    left = inventory.own_bytes + inventory.shared_bytes
+    left += sum(layer.bytes for layer in inventory.layers if layer.versions)
     chosen: list[CachedVersion] = []
     for version in sorted(inventory.versions, key=lambda version: (version.last_used, version.hash)):
         too_old = max_age_seconds is not None and now - version.last_used > max_age_seconds
@@ -97,25 +99,30 @@ def evict(
     `pinned`: hashes that stay whatever the limits. Any number of processes may lease, build and evict meanwhile.
     Raises CacheUnusable.
     """
-    try:
-        inventory = take_inventory(cache_root)
-        plan = plan_eviction(
+
+    def plan_now(inventory: Inventory) -> Plan:
+        return plan_eviction(
             inventory, now=time.time(), max_bytes=max_bytes, max_age_seconds=max_age_seconds, pinned=pinned
         )
-        if dry_run:
-            versions, layers, swept = plan.versions, plan.layers, 0
-        else:
-            for folder in ("leases", "locks", "trash"):  # somebody may have copied the cache without them
-                os.makedirs(os.path.join(cache_root, folder), mode=0o700, exist_ok=True)
-            versions = [version for version in plan.versions if _evict_version(cache_root, version)]
-            layers = _evict_layers(cache_root, plan.layers)
-            swept = sum(_sweep(cache_root, root) for root in inventory.unfinished)
+
+    try:
+        before = inventory = take_inventory(cache_root)
+        plan = plan_now(inventory)
+        versions, layers, swept, left = plan.versions, plan.layers, 0, _left(inventory, plan)
+        if not dry_run:
+            versions, layers, swept = _carry_out(cache_root, inventory, plan)
+            inventory = take_inventory(cache_root)
+            left = inventory.total_bytes
+            if max_bytes is not None and left > max_bytes and versions:
+                # Bytecode that others still use stays, which no plan knows beforehand: what is missing goes now.
+                plan = plan_now(inventory)
+                more, other_layers, _ = _carry_out(cache_root, inventory, plan)
+                versions, layers = versions + more, layers + other_layers
+                left = take_inventory(cache_root).total_bytes
             _remove_old_logs(cache_root)
-            empty_trash(cache_root)
     except OSError as error:
         raise CacheUnusable(cache_root, explain_os_error(error)) from error
-    freed = sum(version.own_bytes for version in versions) + sum(layer.bytes for layer in layers)
-    left = inventory.total_bytes - freed
+    freed = max(0, before.total_bytes - left)  # others may build meanwhile
     kept = [] if max_bytes is None and max_age_seconds is None else _kept(inventory, plan, max_bytes, max_age_seconds)
     return Eviction(
         versions=versions,
@@ -127,6 +134,23 @@ def evict(
         left_bytes=left,
         reached=max_bytes is None or left <= max_bytes,
     )
+
+
+def _carry_out(cache_root: str, inventory: Inventory, plan: Plan) -> tuple[list[CachedVersion], list[CachedLayer], int]:
+    """What could be removed: others may have begun to use the rest. And how many killed builds were swept."""
+    for folder in ("leases", "locks", "trash"):  # somebody may have copied the cache without them
+        os.makedirs(os.path.join(cache_root, folder), mode=0o700, exist_ok=True)
+    versions = [version for version in plan.versions if _evict_version(cache_root, version)]
+    layers = _evict_layers(cache_root, plan.layers)
+    swept = sum(_sweep(cache_root, root) for root in inventory.unfinished)
+    empty_trash(cache_root)
+    sweep_bytecode(cache_root)
+    return versions, layers, swept
+
+
+def _left(inventory: Inventory, plan: Plan) -> int:
+    gone = sum(version.own_bytes for version in plan.versions) + sum(layer.bytes for layer in plan.layers)
+    return inventory.total_bytes - gone
 
 
 def _kept(

@@ -31,6 +31,7 @@ json.dump({
         "libc": libc,
         "prefix": sys.base_prefix,
     },
+    "cache_tag": sys.implementation.cache_tag,
     "free_threaded": bool(sysconfig.get_config_var("Py_GIL_DISABLED")),
     "base": getattr(sys, "_base_executable", None) or sys.executable,
 }, sys.stdout)
@@ -42,7 +43,7 @@ class Interpreter:
     """One installed Python. `path`: absolute, links resolved. `version`: "3.12.1".
 
     fingerprint: what makes compiled packages of one build unfit for another (version, ABI, platform, libc,
-    place).
+    place). cache_tag: what names of bytecode files have in them.
     """
 
     path: str
@@ -50,6 +51,7 @@ class Interpreter:
     implementation: str
     fingerprint: str
     free_threaded: bool = False
+    cache_tag: str = ""
 
     @property
     def sort_key(self) -> tuple[int, ...]:
@@ -120,7 +122,12 @@ def _ask(path: str) -> Interpreter | None:
         raw = json.loads(answer.stdout)
         fingerprint = json.dumps([raw["implementation"], raw["build"]], sort_keys=True)
         return Interpreter(
-            path, str(raw["version"]), str(raw["implementation"]), fingerprint, bool(raw["free_threaded"])
+            path=path,
+            version=str(raw["version"]),
+            implementation=str(raw["implementation"]),
+            fingerprint=fingerprint,
+            free_threaded=bool(raw["free_threaded"]),
+            cache_tag=str(raw["cache_tag"]),
         )
     except (OSError, subprocess.SubprocessError, ValueError, KeyError, TypeError):
         return None

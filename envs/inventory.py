@@ -9,6 +9,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
+from envs.bytecode import bytecode_bytes
 from envs.disk import disk_bytes
 from envs.layers import MARKER as LAYER_MARKER
 from envs.locks import is_held
@@ -20,6 +21,7 @@ from envs.materialize import MARKER
 class CachedVersion:
     """A finished environment. `own_bytes`: what removing it alone gives back. `layer`: the key of its layer, or None.
 
+    compiled_bytes: of the own ones those of bytecode that it was the first to need, which others may use by now.
     last_used: seconds since the epoch, when the last lease began or ended. leased: somebody runs in it now.
     """
 
@@ -29,6 +31,7 @@ class CachedVersion:
     last_used: float
     leased: bool
     python: str
+    compiled_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +45,15 @@ class CachedLayer:
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """`unfinished`: directories of environments and layers without a marker: being built, or left by a kill."""
+    """`unfinished`: directories of environments and layers without a marker: being built, or left by a kill.
+
+    shared_bytes: of bytecode whose first version is gone, and that others use.
+    """
 
     versions: list[CachedVersion]
     layers: list[CachedLayer]
     unfinished: list[str]
+    shared_bytes: int = 0
 
     @property
     def own_bytes(self) -> int:
@@ -58,7 +65,7 @@ class Inventory:
 
     @property
     def total_bytes(self) -> int:
-        return self.own_bytes + self.layer_bytes
+        return self.own_bytes + self.layer_bytes + self.shared_bytes
 
 
 def take_inventory(cache_root: str) -> Inventory:
@@ -82,7 +89,8 @@ def take_inventory(cache_root: str) -> Inventory:
             unfinished.append(root)
         else:
             layers.append(CachedLayer(key, _size(marker, root), standing[key]))
-    return Inventory(versions, layers, unfinished)
+    shared = bytecode_bytes(cache_root) - sum(version.compiled_bytes for version in versions)
+    return Inventory(versions, layers, unfinished, max(0, shared))
 
 
 def layers_in_use(cache_root: str) -> set[str]:
@@ -111,13 +119,15 @@ def _version(root: str, name: str, leases: str) -> CachedVersion | None:
     lease_path = f"{leases}/{name}.lock"
     with contextlib.suppress(FileNotFoundError, KeyError):  # removed while we look; or no marker of ours
         layer_root = marker["layer_root"]
+        compiled = marker.get("compiled_bytes", 0)
         return CachedVersion(
             hash=name,
-            own_bytes=_size(marker, root),
+            own_bytes=_size(marker, root) + compiled,
             layer=layer_root and os.path.basename(layer_root),
             last_used=last_use(lease_path, marker_path),
             leased=is_held(lease_path),
             python=marker["interpreter_version"],
+            compiled_bytes=compiled,
         )
     return None
 

@@ -4,12 +4,12 @@ import contextlib
 import hashlib
 import json
 import os
-import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from envs.artifact import extract
+from envs.bytecode import compile_project
 from envs.disk import disk_bytes, write_whole
 from envs.errors import ArtifactCorrupt, CodeVersionNotFound, UnlockedRequirements
 from envs.interpreters import Interpreter, find_interpreter, probe, stamp
@@ -133,10 +133,12 @@ def materialize(
         with open(os.path.join(site_packages, PATH_FILE), "w", encoding="utf-8") as text_file:
             text_file.write(_path_file(root, import_paths, layer))
         report("compile")
-        _compile(root, lock_descriptor)
+        project, python = os.path.join(root, PROJECT), os.path.join(root, "bin", "python")
+        compiled_bytes = compile_project(cache_root, project, manifest.files, python, interpreter, lock_descriptor)
         marker = {
             "artifact_id": stored.artifact_id,
-            "compiled_sha256": compiled_digest(os.path.join(root, PROJECT)),
+            "compiled_bytes": compiled_bytes,
+            "compiled_sha256": compiled_digest(project),
             "hash": code_version_hash,
             "import_paths": import_paths,
             "interpreter": interpreter.path,
@@ -190,19 +192,6 @@ def _path_file(root: str, import_paths: list[str], layer: Layer | None) -> str:
     if layer:
         lines.append(f"import site; site.addsitedir({layer.site_packages!a})")
     return "\n".join(lines) + "\n"
-
-
-def _compile(root: str, lock_descriptor: int) -> None:
-    # A file that does not compile is no failure: templates of code live in projects, and an import would say
-    # so.
-    subprocess.run(
-        [
-            os.path.join(root, "bin", "python"), "-I", "-S", "-m", "compileall", "-q",
-            "--invalidation-mode", "unchecked-hash", os.path.join(root, PROJECT),
-        ],
-        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        pass_fds=[lock_descriptor], check=False,
-    )  # fmt: skip
 
 
 def compiled_digest(project: str) -> str:

@@ -189,6 +189,7 @@ def _document(
         "total_bytes": inventory.total_bytes,
         "own_bytes": inventory.own_bytes,
         "layer_bytes": inventory.layer_bytes,
+        "shared_bytes": inventory.shared_bytes,
         "unfinished": len(inventory.unfinished),
         "versions": [
             {

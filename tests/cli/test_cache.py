@@ -37,7 +37,8 @@ def test_the_list_tells_sizes_leases_and_pins(site, cache):
     assert (rows[first]["unfinished_runs"], rows[first]["leased"]) == (1, False)
     assert (rows[second]["unfinished_runs"], rows[second]["leased"]) == (0, True)
     assert rows[first]["own_bytes"] > 10_000
-    assert told["total_bytes"] == rows[first]["own_bytes"] + rows[second]["own_bytes"]
+    shared = told["shared_bytes"]
+    assert told["total_bytes"] == rows[first]["own_bytes"] + rows[second]["own_bytes"] + shared
     assert "1 unfinished run" in text
     assert "a lease" in text
 

@@ -10,7 +10,6 @@ import time
 import pytest
 
 from envs import EnvCache, capture, evict, take_inventory
-from envs.eviction import plan_eviction
 
 DAY = 86400.0
 
@@ -49,14 +48,16 @@ def test_the_inventory_knows_sizes_uses_and_leases(cache, build, six_lock):
     first, second = build(1, days=3, lock=six_lock), build(2, lock=six_lock)
     with cache.lease(second) as environment:
         inventory = take_inventory(cache.root)
-        du = subprocess.run(["du", "-s", "-B1", environment.root], capture_output=True, text=True)
+        # The second one has links to bytecode that is counted for the first.
+        du = subprocess.run(["du", "-s", "-B1", environment.root.with_name(first)], capture_output=True, text=True)
         layer_du = subprocess.run(["du", "-s", "-B1", environment.layer_root], capture_output=True, text=True)
     found = {version.hash: version for version in inventory.versions}
     assert (found[first].leased, found[second].leased) == (False, True)
     assert found[first].last_used == pytest.approx(time.time() - 3 * DAY, abs=60)
     assert found[second].last_used == pytest.approx(time.time(), abs=60)
     # The marker itself is written after it was measured.
-    assert found[second].own_bytes == pytest.approx(int(du.stdout.split()[0]), abs=8192)
+    assert found[first].own_bytes == pytest.approx(int(du.stdout.split()[0]), abs=8192)
+    assert found[second].own_bytes < found[first].own_bytes
     (layer,) = inventory.layers
     assert layer.key == found[first].layer == found[second].layer == environment.layer_root.name
     assert layer.versions == 2
@@ -81,7 +82,9 @@ def test_what_is_too_old_goes_with_the_layer_that_nobody_else_has(cache, build, 
     done = evict(cache.root, max_age_seconds=30 * DAY)
     assert ([one.hash for one in done.versions], len(done.layers)) == ([old], 1)
     assert built(cache) == {young}
-    assert done.freed_bytes == told.freed_bytes == before - take_inventory(cache.root).total_bytes
+    assert done.freed_bytes == before - take_inventory(cache.root).total_bytes
+    # Bytecode that the younger one links to is left; nobody knows beforehand.
+    assert 0.9 * told.freed_bytes < done.freed_bytes <= told.freed_bytes
     for folder in ("layers", "trash"):
         assert os.listdir(os.path.join(cache.root, folder)) == []
     assert not [name for name in os.listdir(os.path.join(cache.root, "leases")) if old in name or "layer" in name]
@@ -92,10 +95,14 @@ def test_what_is_too_old_goes_with_the_layer_that_nobody_else_has(cache, build, 
 def test_the_least_recently_used_goes_until_the_rest_fits(cache, build):
     names = [build(number, days=10 - number) for number in range(4)]
     sizes = {version.hash: version.own_bytes for version in take_inventory(cache.root).versions}
-    limit = sizes[names[2]] + sizes[names[3]]
+    shared = sizes[names[0]] - sizes[names[1]]  # bytecode of what did not change
+    limit = sizes[names[2]] + sizes[names[3]] + shared
     done = evict(cache.root, max_bytes=limit)
     assert [one.hash for one in done.versions] == names[:2]
     assert (done.reached, done.left_bytes, built(cache)) == (True, limit, set(names[2:]))
+    assert take_inventory(cache.root).shared_bytes == shared
+    done = evict(cache.root, max_bytes=limit - 1)
+    assert ([one.hash for one in done.versions], done.reached) == ([names[2]], True)
 
 
 def test_an_environment_in_use_or_needed_is_never_evicted(cache, build):
@@ -209,25 +216,35 @@ def test_lists_that_race_with_rebuilds_are_no_reason_to_fail(cache, build):
         thread.join()
 
 
-def test_list_and_plan_are_linear_and_fast(cache, build):
+# Takes the inventory and makes a plan to remove everything; prints how often the file system was asked for what.
+COUNT = """
+import sys, time, collections
+from envs import take_inventory
+from envs.eviction import plan_eviction
+asked = collections.Counter()
+sys.addaudithook(lambda event, args: asked.update([event]))
+inventory = take_inventory(sys.argv[1])
+plan = plan_eviction(inventory, now=time.time(), max_bytes=0, pinned=sys.argv[2:])
+print(len(inventory.versions), len(plan.versions), asked["open"], asked["os.listdir"] + asked["os.scandir"])
+"""
+
+
+def test_list_and_plan_open_two_files_for_each_and_walk_through_none(cache, build, start):
     name = build(1)
     root = os.path.join(cache.root, "versions")
     with open(os.path.join(root, name, ".hwe-environment.json"), encoding="utf-8") as file:
         marker = json.load(file)
-    count = 3000
+    count = 1000
     for number in range(count):
         other = f"{number:064x}"
-        os.mkdir(os.path.join(root, other))
+        os.makedirs(os.path.join(root, other, "project/deep"))
         with open(os.path.join(root, other, ".hwe-environment.json"), "w", encoding="utf-8") as file:
             json.dump({**marker, "hash": other}, file)
         with open(cache.lease_path(other), "w", encoding="utf-8"):
             pass
-    times = []
-    for _ in range(5):
-        begin = time.perf_counter()
-        inventory = take_inventory(cache.root)
-        plan = plan_eviction(inventory, now=time.time(), max_bytes=0, pinned={name})
-        times.append((time.perf_counter() - begin) / count)
-    assert len(inventory.versions) == count + 1
-    assert len(plan.versions) == count
-    assert min(times) < 50e-6, f"{min(times) * 1e6:.0f} µs for each environment"
+    out, err = start(COUNT, cache.root, name).communicate()
+    assert err == ""
+    listed, planned, opened, walked = map(int, out.split())
+    assert (listed, planned) == (count + 1, count)
+    assert opened <= 2 * count + 50
+    assert walked <= 10

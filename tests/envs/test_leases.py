@@ -180,7 +180,7 @@ def test_an_empty_cache_that_many_use_at_once_is_never_found_half_made(tmp_path,
     def ask(cache, gate):
         gate.wait()
         try:
-            os.close(cache._take_lease(cache.lease_path(version.hash)))
+            os.close(cache._take_lease(version.hash))
             os.listdir(os.path.join(cache.root, "locks"))
         except Exception as error:
             errors.append(error)
