@@ -5,6 +5,7 @@ Nothing is written: not to the ledger, and what a step sets through ctx is forgo
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
@@ -24,6 +25,9 @@ from runner.values import Values
 
 Verdict = Literal["same", "different", "not replayed", "could not"]
 
+# Of the JSON view of a result: a page and a terminal show less, and a replay of a thousand steps holds all of them.
+MAX_JSON_CHARS = 64 * 1024
+
 # Endings that say as much about the machine, or about a person, as about the code.
 _NOT_OF_THE_CODE = {"cancelled": "it was cancelled", "running": "it was in progress", "waiting": "it is a timer"}
 
@@ -32,7 +36,9 @@ _NOT_OF_THE_CODE = {"cancelled": "it was cancelled", "running": "it was in progr
 class Replayed:
     """What came of one recorded attempt. `detail` is one line; `differences` are of the result, by path.
 
-    `same_bytes`: the result is pickled alike too. `recorded` and `replayed` are statuses.
+    `same_bytes`: the result is pickled alike too. `recorded` and `replayed` are statuses. `recorded_json` and
+    `replayed_json`: the results as JSON text, its first `MAX_JSON_CHARS`; None where there is none. CPU and memory are
+    of the step process, None where none was run or nothing was recorded.
     """
 
     step_key: str
@@ -49,6 +55,12 @@ class Replayed:
     replayed_error: dict[str, Any] | None = None
     wall_seconds: float | None = None
     recorded_wall_seconds: float | None = None
+    cpu_seconds: float | None = None
+    recorded_cpu_seconds: float | None = None
+    max_rss_bytes: int | None = None
+    recorded_max_rss_bytes: int | None = None
+    recorded_json: str | None = None
+    replayed_json: str | None = None
     stdout: str = ""
     stderr: str = ""
 
@@ -140,12 +152,12 @@ class Replay:
         if reason or not isinstance(task, Task) or version is None:
             return _replayed(step, version, "not replayed", reason or "")
         try:
-            outcome = self._perform(definition, task, step, version)
+            outcome, expected = self._perform(definition, task, step, version)
         except (EnvsError, RunnerError) as error:
             return _replayed(step, version, "could not", f"{type(error).__name__}: {error}")
         if self.live and outcome.payload is not None and task.result_key:
             self._results[task.result_key] = outcome.payload
-        return _judged(step, version, outcome)
+        return _judged(step, version, outcome, expected)
 
     def _hidden(self, definition: Definition, task: Task | Wait | None, step: StepRecord) -> str | None:
         """What the step would need that was left out of a bundle, if anything."""
@@ -162,7 +174,10 @@ class Replay:
                 return f"it needs the result of {other.task_id}, which was redacted"
         return None
 
-    def _perform(self, definition: Definition, task: Task, step: StepRecord, version: str) -> StepOutcome:
+    def _perform(
+        self, definition: Definition, task: Task, step: StepRecord, version: str
+    ) -> tuple[StepOutcome, Payload | None]:
+        """What comes of the attempt now, and the recorded result if it had one."""
         run = self.history.run
         given: dict[str, Any] = {"args": list(task.args), "kwargs": dict(task.kwargs)}
         if isinstance(step.input, dict):
@@ -186,7 +201,8 @@ class Replay:
             expected=expected,
         )
         answer = _answer(self.history, step, variables)
-        return self.supervisor.perform(version, request, timeout_seconds=task.timeout_seconds, answer=answer)
+        outcome = self.supervisor.perform(version, request, timeout_seconds=task.timeout_seconds, answer=answer)
+        return outcome, expected.payload if expected else None
 
     def _results_for(self, definition: Definition, step: StepRecord, wanted: set[str]) -> dict[str, Payload]:
         payloads = {}
@@ -224,7 +240,7 @@ def _answer(history: History, step: StepRecord, variables: dict[str, Any]) -> An
     return answer
 
 
-def _judged(step: StepRecord, version: str, outcome: StepOutcome) -> Replayed:
+def _judged(step: StepRecord, version: str, outcome: StepOutcome, expected: Payload | None) -> Replayed:
     verdict: Verdict = "different"
     comparison = outcome.comparison or {}
     found = [item for item in comparison.get("differences") or () if isinstance(item, dict)]
@@ -244,7 +260,7 @@ def _judged(step: StepRecord, version: str, outcome: StepOutcome) -> Replayed:
     else:
         then = step.error or {}
         detail = f"{then.get('type')}: {then.get('message')} then, now{_said(outcome.error)}"
-    return _replayed(step, version, verdict, detail, outcome, found)
+    return _replayed(step, version, verdict, detail, outcome, found, expected)
 
 
 def _said(error: StepError | None) -> str:
@@ -266,7 +282,11 @@ def _replayed(
     detail: str,
     outcome: StepOutcome | None = None,
     differences: Sequence[dict[str, Any]] = (),
+    expected: Payload | None = None,
 ) -> Replayed:
+    recorded_json = expected.json_text if expected else None
+    if recorded_json is None and step.has_value:
+        recorded_json = json.dumps(step.value, ensure_ascii=False)
     return Replayed(
         step_key=step.step_key,
         attempt=step.attempt,
@@ -282,6 +302,16 @@ def _replayed(
         replayed_error=outcome.error.to_json() if outcome and outcome.error else None,
         wall_seconds=outcome.usage.wall_seconds if outcome else None,
         recorded_wall_seconds=step.wall_seconds,
+        cpu_seconds=outcome.usage.cpu_seconds if outcome else None,
+        recorded_cpu_seconds=step.cpu_seconds,
+        max_rss_bytes=outcome.usage.max_rss_bytes if outcome else None,
+        recorded_max_rss_bytes=step.max_rss_bytes,
+        recorded_json=_cut(recorded_json),
+        replayed_json=_cut(outcome.payload.json_text) if outcome and outcome.payload else None,
         stdout=outcome.stdout if outcome else "",
         stderr=outcome.stderr if outcome else "",
     )
+
+
+def _cut(text: str | None) -> str | None:
+    return text and text[:MAX_JSON_CHARS]

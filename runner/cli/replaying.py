@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import sys
 from dataclasses import asdict
@@ -20,13 +21,14 @@ from runner.cli import ANSWER_IS_NO, COULD_NOT, render, set_up_logging
 from runner.cli.installation import Installation, opened
 from runner.errors import UsageError
 from runner.ledger import RunRecord
-from runner.replay import History, LedgerHistory, Replay, Replayed
+from runner.replay import MAX_JSON_CHARS, History, LedgerHistory, Replay, Replayed
 from runner.settings import load_settings
 from runner.supervisor import Supervisor
 
 HERE = Path()
 _STYLES = {"same": "green", "different": "red", "could not": "red", "not replayed": "dim"}
 _SHOWN_DIFFERENCES = 10
+_SHOWN_COSTS = 40
 
 
 def replay_command(
@@ -87,6 +89,7 @@ def replay_command(
     if as_json:
         render.print_json(_document(run, replayed, verdict, version))
     else:
+        _print_costs(replayed)
         _print_verdict(run, replayed, verdict, version)
     if verdict != "same":
         raise typer.Exit(ANSWER_IS_NO if verdict == "different" else COULD_NOT)
@@ -133,8 +136,28 @@ def _document(run: RunRecord, replayed: list[Replayed], verdict: str, against: s
         "code_version_hash": run.code_version_hash,
         "against": against,
         "verdict": verdict,
-        "steps": [{**asdict(one), "differences": list(one.differences)} for one in replayed],
+        "steps": [
+            {
+                **{name: value for name, value in asdict(one).items() if not name.endswith("_json")},
+                "differences": list(one.differences),
+                "recorded_value": _value(one.recorded_json),
+                "replayed_value": _value(one.replayed_json),
+            }
+            for one in replayed
+        ],
     }
+
+
+def _value(text: str | None) -> Any:
+    """A result as JSON. None too when it is longer than a replay keeps, or too deep to write inside the document."""
+    if text is None or len(text) >= MAX_JSON_CHARS:
+        return None
+    value = json.loads(text)
+    try:
+        json.dumps([[[[value]]]], indent=2)  # deeper than it will be
+    except RecursionError:
+        return None
+    return value
 
 
 def _console() -> Console:
@@ -157,6 +180,39 @@ def _print_step(one: Replayed) -> None:
     console.print(table)
     if len(one.differences) > _SHOWN_DIFFERENCES:
         console.print(f"{'':13}and {len(one.differences) - _SHOWN_DIFFERENCES} more; --json has them", style="dim")
+
+
+def _print_costs(replayed: list[Replayed]) -> None:
+    """Time and memory then and now, of every attempt that was run. It is never a difference of the code."""
+    ran = [one for one in replayed if one.replayed]
+    if not ran:
+        return
+    table = Table(box=None, pad_edge=False, header_style="dim", style="dim")
+    table.add_column("step, then → now")
+    for column in ("status", "seconds", "CPU seconds", "peak memory"):
+        table.add_column(column, overflow="fold")
+    for one in ran[:_SHOWN_COSTS]:
+        table.add_row(
+            escape(one.step_key) + (f" (attempt {one.attempt})" if one.attempt > 1 else ""),
+            one.recorded if one.recorded == one.replayed else f"{one.recorded} → {one.replayed}",
+            f"{_seconds(one.recorded_wall_seconds)} → {_seconds(one.wall_seconds)}",
+            f"{_seconds(one.recorded_cpu_seconds)} → {_seconds(one.cpu_seconds)}",
+            f"{_memory(one.recorded_max_rss_bytes)} → {_memory(one.max_rss_bytes)}",
+        )
+    console = _console()
+    console.print()
+    console.print(table)
+    if len(ran) > _SHOWN_COSTS:
+        console.print(f"and {len(ran) - _SHOWN_COSTS} more; --json has them", style="dim")
+    console.print()
+
+
+def _seconds(count: float | None) -> str:
+    return "?" if count is None else f"{count:.3f}"
+
+
+def _memory(count: int | None) -> str:
+    return render.bytes_told(count) if count else "?"
 
 
 def _print_verdict(run: RunRecord, replayed: list[Replayed], verdict: str, against: str | None) -> None:

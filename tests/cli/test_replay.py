@@ -46,6 +46,24 @@ def test_every_attempt_comes_out_the_same_and_nothing_is_written(recorded):
     assert (recorded.show("run-1"), (recorded.root / "marks" / "mark").read_text()) == before
 
 
+def test_results_time_and_memory_are_told_beside_each_other(recorded):
+    _, _, steps = replay(recorded, "--step", "charge")
+    charged = steps["charge", 1]
+    assert charged["recorded_value"] == charged["replayed_value"] == [1, 2]
+    for name in ("wall_seconds", "cpu_seconds", "max_rss_bytes"):
+        assert charged[name] > 0
+        assert charged[f"recorded_{name}"] > 0
+    told = recorded.hwe("replay", "run-1", "--step", "charge").stdout
+    assert "peak memory" in told
+    assert told.count(" → ") == 4  # of the heading, and three of the step
+    assert told.count(" MiB") == 2
+
+
+def test_results_too_large_to_show_are_not_in_the_document(recorded):
+    _, _, steps = replay(recorded, "--step", "text")
+    assert (steps["text", 1]["verdict"], steps["text", 1]["replayed_value"]) == ("same", None)
+
+
 def test_it_replays_after_the_project_is_gone(recorded):
     shutil.rmtree(recorded.project)
     recorded.project.mkdir()
