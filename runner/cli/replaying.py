@@ -19,6 +19,7 @@ from envs import EnvCache, capture
 from runner.bundle import Bundle, BundleStore
 from runner.cli import ANSWER_IS_NO, COULD_NOT, render, set_up_logging
 from runner.cli.installation import Installation, opened
+from runner.cli.pages.writing import check_target, write
 from runner.errors import UsageError
 from runner.ledger import RunRecord
 from runner.replay import MAX_JSON_CHARS, History, LedgerHistory, Replay, Replayed
@@ -56,6 +57,14 @@ def replay_command(
     env: Annotated[
         list[str] | None, typer.Option("--env", metavar="NAME", help="Pass this environment variable on; repeatable.")
     ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(
+            "--html",
+            metavar="FILE",
+            help="Write a page to look at and to pass on: timeline, results, errors and logs beside each other, code.",
+        ),
+    ] = None,
     as_json: render.JsonOption = False,
 ) -> None:
     """Run the recorded steps of RUN again, on the code they ran on, and tell where they come out otherwise.
@@ -64,6 +73,8 @@ def replay_command(
     not done again, and nothing is written to the ledger. Exit codes: 0 the same, 1 something differs, 3 could not tell.
     """
     set_up_logging(verbose=False)
+    if html:
+        check_target(html)
     variables = variables_of(env or [])
     with opened(load_settings(HERE)) as installation, contextlib.ExitStack() as holding:
         history, cache = _history(installation, name, holding)
@@ -85,12 +96,27 @@ def replay_command(
             replayed.append(one)
             if not as_json:
                 _print_step(one)
-    verdict = _verdict(replayed)
+        verdict = _verdict(replayed)
+        page = ""
+        if html:
+            from runner.cli.pages.replay_page import replay_page
+
+            how = {
+                "sandbox": supervisor.sandbox,
+                "network": "allowed" if allow_network else "cut off",
+                "variables passed on": ", ".join(variables) or "none",
+                "steps": f"only {step}" if step else f"from {first} on" if first else "all",
+                "steps are given": "each other's new results" if live else "the recorded results",
+                "floats may differ by": f"{tolerance:g}, relative" if tolerance else "nothing",
+            }
+            page = replay_page(history, replayed, verdict, cache=cache, against=version, how=how)
     if as_json:
         render.print_json(_document(run, replayed, verdict, version))
     else:
         _print_costs(replayed)
         _print_verdict(run, replayed, verdict, version)
+    if html:
+        write(html, page)
     if verdict != "same":
         raise typer.Exit(ANSWER_IS_NO if verdict == "different" else COULD_NOT)
 
