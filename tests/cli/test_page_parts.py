@@ -1,5 +1,6 @@
 """What pages are made of: text made visible and cut, bars of a timeline, lines of code that differ."""
 
+import json
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from runner.replay import Replayed
 
 def test_what_has_no_shape_is_named():
     assert visible("plain äöü 漢字 👩\u200d🔬\tand\nlines") == "plain äöü 漢字 👩\u200d🔬\tand\nlines"
-    assert visible("\x00\x1b[0m\r\x7f\x85") == "␀␛[0m␍␡⟨U+0085⟩"
+    assert visible("\x00\x1b[0m\r\x7f\x85") == "⟨NUL⟩⟨ESC⟩[0m⟨CR⟩⟨DEL⟩⟨U+0085⟩"
     assert visible("a\u202eb\u2066\ud800\ufeff\U000e0041") == "a⟨U+202E⟩b⟨U+2066⟩⟨U+D800⟩⟨U+FEFF⟩⟨U+E0041⟩"
 
 
@@ -36,6 +37,9 @@ def test_long_texts_are_cut_where_they_say_least():
     assert json_shown('{"a":1}') == Shown('{\n  "a": 1\n}')
     assert json_shown("[" * 5000 + "]" * 5000).text.startswith("[[[")
     assert json_shown("[1,2", is_whole=False) == Shown("[1,2", "only the first 4 characters are shown")
+    assert json_shown(json.dumps(["x" * 10] * 5), 20) == Shown(
+        '[\n  "xxxxxxxxxx",\n  ', "only the first 20 characters are shown"
+    )
     assert end("a" * 10 + "the end", 7) == Shown("the end", "10 characters before these are left out")
 
 

@@ -139,7 +139,7 @@ def test_what_steps_return_print_and_raise_is_only_shown(browser, replayed):
     for text in (HOSTILE_LOG, "<img src=x onerror=", "{{ 7 * 7 }} {% raw %} ${7}", "</pre></details>"):
         assert text in told
     assert "⟨U+202E⟩desrever⟨U+202C⟩" in told
-    assert "␛[31mred" in told
+    assert "⟨ESC⟩[31mred" in told
     assert not {"\u202e", "\x1b", "\x07", "\x85", "\u200f"} & set(replayed.text)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Sequence
@@ -26,6 +27,9 @@ _UNSEEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ud800-\udfff\ufeff"
     "\ufff9-\ufffb\ufffe\uffff\U000e0000-\U000e007f]"
 )
+
+# Those that people know by a name. Fonts seldom have the pictures that Unicode has of them.
+_NAMES = {0: "NUL", 7: "BEL", 8: "BS", 11: "VT", 12: "FF", 13: "CR", 27: "ESC", 127: "DEL"}
 
 
 class Shown(NamedTuple):
@@ -62,15 +66,13 @@ class ErrorShown(NamedTuple):
 
 
 def visible(text: str) -> str:
-    """The same text with every character to be seen: ␛ for an escape, ⟨U+202E⟩ for what would turn it around."""
+    """The same text with every character to be seen: ⟨ESC⟩ for an escape, ⟨U+202E⟩ for what would turn it around."""
     return _UNSEEN.sub(_name, text)
 
 
 def _name(found: re.Match[str]) -> str:
     code = ord(found[0])
-    if code < 0x20:
-        return chr(0x2400 + code)
-    return "␡" if code == 0x7F else f"⟨U+{code:04X}⟩"
+    return f"⟨{_NAMES[code]}⟩" if code in _NAMES else f"⟨U+{code:04X}⟩"
 
 
 def share_of(texts: int) -> int:
@@ -94,13 +96,23 @@ def end(text: str, limit: int = MAX_CHARS) -> Shown:
 
 def json_shown(text: str, limit: int = MAX_CHARS, *, is_whole: bool = True) -> Shown:
     """JSON text, indented when it is whole and not too deep for that."""
-    if not is_whole:
-        shown = beginning(text, limit)
-        return Shown(shown.text, f"only the first {len(shown.text):,} characters are shown")
-    try:
-        return beginning(json.dumps(json.loads(text), ensure_ascii=False, indent=2), limit)
-    except (ValueError, RecursionError):
-        return beginning(text, limit)
+    if is_whole:
+        with contextlib.suppress(ValueError, RecursionError):
+            text, is_whole = _indented(json.loads(text), limit)
+    shown = text[:limit]
+    return Shown(shown, "" if is_whole and shown == text else f"only the first {len(shown):,} characters are shown")
+
+
+def _indented(value: object, limit: int) -> tuple[str, bool]:
+    """The beginning of a value as indented JSON, and whether that is all. Of a large one the rest is never made."""
+    parts: list[str] = []
+    length = 0
+    for part in json.JSONEncoder(ensure_ascii=False, indent=2).iterencode(value):
+        if length > limit:
+            return "".join(parts), False
+        parts.append(part)
+        length += len(part)
+    return "".join(parts), True
 
 
 def pair(recorded: Shown | None, replayed: Shown | None) -> Pair | None:
