@@ -301,6 +301,23 @@ def test_a_page_of_a_bundle_says_what_was_redacted_and_does_not_tell_it(recorded
     assert '"rate"' not in text
 
 
+def test_a_page_says_what_could_not_be_told(site, browser, tmp_path):
+    deploy(site, "verdicts")
+    site.submit("run-1", number=7)
+    with site.worker():
+        site.wait_for_status("run-1", "waiting")
+    shutil.rmtree(site.home / "artifacts")
+    shutil.rmtree(site.home / "cache")
+    target = tmp_path / "replay.html"
+    assert site.hwe("replay", "run-1", "--html", target).returncode == 3
+    browser.open(target)
+    assert "could not" in shown(browser, "h1")[0]
+    [version] = shown(browser, ".version")
+    assert "not built on this machine" in version
+    assert "is not in" in version
+    assert browser.console() == []
+
+
 def test_a_page_that_cannot_be_written_is_said_before_anything_runs(recorded, tmp_path):
     for target, reason in (
         (tmp_path / "none" / "replay.html", "there is no directory"),
