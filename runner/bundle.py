@@ -4,8 +4,8 @@ A bundle is a ZIP archive without compression: `bundle.json`, which lists every 
 `values/<sha256>`, payloads at rest; `artifacts/<code version hash>`. The same run gives the same bytes. It is verified
 as a whole before anything of it is used.
 
-Format 1. A reader refuses newer formats, and reads older ones as long as this project lives: fields are only added, and
-one that is missing has a meaning.
+Format 2; in format 1 steps had no logs (`stdout`, `stderr`). A reader refuses newer formats, and reads older ones as
+long as this project lives: fields are only added, and one that is missing has a meaning.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from runner.ledger import RunRecord, StepRecord
 from runner.payload import Payload
 from runner.redaction import Redaction
 
-FORMAT = 1
+FORMAT = 2
 INDEX = "bundle.json"
 MAX_INDEX_BYTES = 256 * 1024**2
 

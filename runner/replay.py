@@ -6,7 +6,7 @@ Nothing is written: not to the ledger, and what a step sets through ctx is forgo
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
 from envs import EnvsError
@@ -14,6 +14,7 @@ from runner.calls import Answer, Call, CallRefused, Reply
 from runner.definition import Definition, Task, Wait
 from runner.errors import RunnerError, UsageError
 from runner.ledger import Ledger, RunRecord, StepRecord
+from runner.logs import difference
 from runner.outcome import StepError, StepOutcome
 from runner.payload import Payload
 from runner.redaction import Redaction
@@ -23,16 +24,22 @@ from runner.templates import references
 from runner.values import Values
 
 Verdict = Literal["same", "different", "not replayed", "could not"]
+Logs = Literal["", "same", "different", "not recorded", "ignored"]
 
 # Endings that say as much about the machine, or about a person, as about the code.
 _NOT_OF_THE_CODE = {"cancelled": "it was cancelled", "running": "it was in progress", "waiting": "it is a timer"}
+
+# Ended from outside, at a moment that is another one each time.
+_CUT_SHORT = {"timed_out", "out_of_memory"}
 
 
 @dataclass(frozen=True)
 class Replayed:
     """What came of one recorded attempt. `detail` is one line; `differences` are of the result, by path.
 
-    `same_bytes`: the result is pickled alike too. `recorded` and `replayed` are statuses.
+    `same_bytes`: the result is pickled alike too. `recorded` and `replayed` are statuses. `recorded_stdout` and
+    `recorded_stderr` are None where a release before this one has recorded the attempt. `logs`: "same", "different",
+    "not recorded", "ignored", or "" when nothing was run.
     """
 
     step_key: str
@@ -51,6 +58,9 @@ class Replayed:
     recorded_wall_seconds: float | None = None
     stdout: str = ""
     stderr: str = ""
+    recorded_stdout: str | None = None
+    recorded_stderr: str | None = None
+    logs: Logs = ""
 
 
 class History(Protocol):
@@ -99,7 +109,7 @@ class Replay:
     """A replay of one run. `against`: the code version to run all steps on, instead of the one each really ran on.
 
     `live`: steps get the results of the replay itself, where they come from it, instead of the recorded ones.
-    `tolerance`: how far floats may be from the recorded ones.
+    `tolerance`: how far floats may be from the recorded ones. `ignore_logs`: what steps print may differ.
     """
 
     history: History
@@ -107,6 +117,7 @@ class Replay:
     against: str | None = None
     live: bool = False
     tolerance: float = 0.0
+    ignore_logs: bool = False
     _results: dict[str, Payload] = field(default_factory=dict, init=False)
 
     def steps(self, *, only: str | None = None, first: str | None = None) -> Iterator[Replayed]:
@@ -145,7 +156,27 @@ class Replay:
             return _replayed(step, version, "could not", f"{type(error).__name__}: {error}")
         if self.live and outcome.payload is not None and task.result_key:
             self._results[task.result_key] = outcome.payload
-        return _judged(step, version, outcome)
+        return self._with_logs(step, outcome, _judged(step, version, outcome))
+
+    def _with_logs(self, step: StepRecord, outcome: StepOutcome, replayed: Replayed) -> Replayed:
+        """The same, having compared what was printed."""
+        pairs = {"stdout": (step.stdout, outcome.stdout), "stderr": (step.stderr, outcome.stderr)}
+        if self.ignore_logs:
+            return replace(replayed, logs="ignored")
+        if None in {step.stdout, step.stderr}:
+            return replace(replayed, logs="not recorded")
+        if outcome.status != step.status:
+            return replayed  # an attempt that ends otherwise prints something else: one difference, not two
+        found = {
+            stream: difference(then, now, cut_short=outcome.status in _CUT_SHORT)
+            for stream, (then, now) in pairs.items()
+            if then is not None
+        }
+        told = [f"{stream} differs in {where}" for stream, where in found.items() if where is not None]
+        if not told:
+            return replace(replayed, logs="same")
+        detail = "; ".join(filter(None, [replayed.detail, *told]))
+        return replace(replayed, verdict="different", detail=detail, logs="different")
 
     def _hidden(self, definition: Definition, task: Task | Wait | None, step: StepRecord) -> str | None:
         """What the step would need that was left out of a bundle, if anything."""
@@ -284,4 +315,6 @@ def _replayed(
         recorded_wall_seconds=step.wall_seconds,
         stdout=outcome.stdout if outcome else "",
         stderr=outcome.stderr if outcome else "",
+        recorded_stdout=step.stdout,
+        recorded_stderr=step.stderr,
     )

@@ -48,6 +48,9 @@ def replay_command(
     tolerance: Annotated[
         float, typer.Option("--tolerance", min=0.0, help="How far floats may be from the recorded ones, relative.")
     ] = 0.0,
+    ignore_logs: Annotated[
+        bool, typer.Option("--ignore-logs", help="What steps print may differ from what is recorded.")
+    ] = False,
     allow_network: Annotated[
         bool, typer.Option("--allow-network", help="Steps may reach the network, and repeat what they did there.")
     ] = False,
@@ -58,8 +61,9 @@ def replay_command(
 ) -> None:
     """Run the recorded steps of RUN again, on the code they ran on, and tell where they come out otherwise.
 
-    Each step gets its recorded input, seed and attempt, in a fresh process without a network. What ctx.step recorded is
-    not done again, and nothing is written to the ledger. Exit codes: 0 the same, 1 something differs, 3 could not tell.
+    Each step gets its recorded input, seed and attempt, in a fresh process without a network. Its result or error, and
+    what it prints, are compared with what is recorded. What ctx.step recorded is not done again, and nothing is written
+    to the ledger. Exit codes: 0 the same, 1 something differs, 3 could not tell.
     """
     set_up_logging(verbose=False)
     variables = variables_of(env or [])
@@ -77,7 +81,7 @@ def replay_command(
             )
         )
         run = history.run
-        replay = Replay(history, supervisor, version, live, tolerance)
+        replay = Replay(history, supervisor, version, live, tolerance, ignore_logs)
         replayed = []
         for one in replay.steps(only=step, first=first):
             replayed.append(one)
@@ -164,3 +168,6 @@ def _print_verdict(run: RunRecord, replayed: list[Replayed], verdict: str, again
     told = ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "no step is recorded"
     where = f"on {against[:12]}" if against else "on the code of each"
     _console().print(f"run {run.run_id} ({run.status}), {where}: [bold]{verdict}[/] ({told})", soft_wrap=True)
+    if without := sum(one.logs == "not recorded" for one in replayed):
+        told = "what 1 attempt printed is" if without == 1 else f"what {without} attempts printed is"
+        _console().print(f"{told} not recorded, so it is not compared: an earlier release ran them", style="dim")
