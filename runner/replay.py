@@ -6,61 +6,27 @@ Nothing is written: not to the ledger, and what a step sets through ctx is forgo
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal, Protocol
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from envs import EnvsError
 from runner.calls import Answer, Call, CallRefused, Reply
 from runner.definition import Definition, Task, Wait
 from runner.errors import RunnerError, UsageError
 from runner.ledger import Ledger, RunRecord, StepRecord
-from runner.logs import difference
-from runner.outcome import StepError, StepOutcome
+from runner.outcome import StepOutcome
 from runner.payload import Payload
 from runner.redaction import Redaction
-from runner.request import Expected, StepContext, with_templates
+from runner.replayed import Logs, Replayed, Verdict, judged, without_logs
+from runner.request import Debugging, Expected, StepContext, with_templates
 from runner.supervisor import Supervisor
 from runner.templates import references
 from runner.values import Values
 
-Verdict = Literal["same", "different", "not replayed", "could not"]
-Logs = Literal["", "same", "different", "not recorded", "ignored"]
+__all__ = ["History", "LedgerHistory", "Logs", "Replay", "Replayed", "Verdict"]
 
 # Endings that say as much about the machine, or about a person, as about the code.
 _NOT_OF_THE_CODE = {"cancelled": "it was cancelled", "running": "it was in progress", "waiting": "it is a timer"}
-
-# Ended from outside, at a moment that is another one each time.
-_CUT_SHORT = {"timed_out", "out_of_memory"}
-
-
-@dataclass(frozen=True)
-class Replayed:
-    """What came of one recorded attempt. `detail` is one line; `differences` are of the result, by path.
-
-    `same_bytes`: the result is pickled alike too. `recorded` and `replayed` are statuses. `recorded_stdout` and
-    `recorded_stderr` are None where a release before this one has recorded the attempt. `logs`: "same", "different",
-    "not recorded", "ignored", or "" when nothing was run.
-    """
-
-    step_key: str
-    attempt: int
-    function: str | None
-    code_version_hash: str | None
-    verdict: Verdict
-    detail: str = ""
-    recorded: str = ""
-    replayed: str = ""
-    same_bytes: bool | None = None
-    differences: Sequence[dict[str, Any]] = ()
-    recorded_error: dict[str, Any] | None = None
-    replayed_error: dict[str, Any] | None = None
-    wall_seconds: float | None = None
-    recorded_wall_seconds: float | None = None
-    stdout: str = ""
-    stderr: str = ""
-    recorded_stdout: str | None = None
-    recorded_stderr: str | None = None
-    logs: Logs = ""
 
 
 class History(Protocol):
@@ -126,11 +92,10 @@ class Replay:
         Raises `UsageError` when the run has no such step; what goes wrong with a step is in its verdict.
         """
         definition = Definition.from_json(self.history.run.definition)
-        keys = list(dict.fromkeys(step.step_key for step in self.history.steps))
+        keys = {step.step_key for step in self.history.steps}
         for key in (only, first):
             if key is not None and key not in keys:
-                recorded = ", ".join(keys) or "nothing"
-                raise UsageError(f"run {self.history.run.run_id} has no step {key!r}; recorded are {recorded}")
+                raise UsageError(self._unknown(key))
         begun = first is None
         for step in self.history.steps:
             begun = begun or step.step_key == first
@@ -149,34 +114,41 @@ class Replay:
             reason = f"it never ran: {step.error.get('type')}: {step.error.get('message')}"
         reason = reason or self._hidden(definition, task, step)
         if reason or not isinstance(task, Task) or version is None:
-            return _replayed(step, version, "not replayed", reason or "")
+            return without_logs(step, version, "not replayed", reason or "")
         try:
             outcome = self._perform(definition, task, step, version)
         except (EnvsError, RunnerError) as error:
-            return _replayed(step, version, "could not", f"{type(error).__name__}: {error}")
+            return without_logs(step, version, "could not", f"{type(error).__name__}: {error}")
         if self.live and outcome.payload is not None and task.result_key:
             self._results[task.result_key] = outcome.payload
-        return self._with_logs(step, outcome, _judged(step, version, outcome))
+        return judged(step, version, outcome, ignore_logs=self.ignore_logs)
 
-    def _with_logs(self, step: StepRecord, outcome: StepOutcome, replayed: Replayed) -> Replayed:
-        """The same, having compared what was printed."""
-        pairs = {"stdout": (step.stdout, outcome.stdout), "stderr": (step.stderr, outcome.stderr)}
-        if self.ignore_logs:
-            return replace(replayed, logs="ignored")
-        if None in {step.stdout, step.stderr}:
-            return replace(replayed, logs="not recorded")
-        if outcome.status != step.status:
-            return replayed  # an attempt that ends otherwise prints something else: one difference, not two
-        found = {
-            stream: difference(then, now, cut_short=outcome.status in _CUT_SHORT)
-            for stream, (then, now) in pairs.items()
-            if then is not None
-        }
-        told = [f"{stream} differs in {where}" for stream, where in found.items() if where is not None]
-        if not told:
-            return replace(replayed, logs="same")
-        detail = "; ".join(filter(None, [replayed.detail, *told]))
-        return replace(replayed, verdict="different", detail=detail, logs="different")
+    def attempt_of(self, step_key: str, number: int | None = None) -> StepRecord:
+        """A recorded attempt of a step: that one, else the last that failed, else the last. Raises `UsageError`."""
+        attempts = [step for step in self.history.steps if step.step_key == step_key]
+        if not attempts:
+            raise UsageError(self._unknown(step_key))
+        if number is None:
+            return ([step for step in attempts if step.error] or attempts)[-1]
+        for step in attempts:
+            if step.attempt == number:
+                return step
+        raise UsageError(f"step {step_key} has no attempt {number}; recorded are 1 to {attempts[-1].attempt}")
+
+    def debug(self, step: StepRecord, debugging: Debugging) -> StepOutcome:
+        """Run an attempt on a terminal, however long that takes. Raises `UsageError`, and as the supervisor does."""
+        definition = Definition.from_json(self.history.run.definition)
+        task = definition.tasks.get(step.step_key)
+        version = self.against or step.code_version_hash
+        if not isinstance(task, Task) or version is None:
+            raise UsageError(f"step {step.step_key} has no code to stop in: it is a timer")
+        if reason := self._hidden(definition, task, step):
+            raise UsageError(f"step {step.step_key} cannot be run: {reason}")
+        return self._perform(definition, task, step, version, debugging)
+
+    def _unknown(self, step_key: str) -> str:
+        recorded = ", ".join(dict.fromkeys(step.step_key for step in self.history.steps)) or "nothing"
+        return f"run {self.history.run.run_id} has no step {step_key!r}; recorded are {recorded}"
 
     def _hidden(self, definition: Definition, task: Task | Wait | None, step: StepRecord) -> str | None:
         """What the step would need that was left out of a bundle, if anything."""
@@ -193,14 +165,16 @@ class Replay:
                 return f"it needs the result of {other.task_id}, which was redacted"
         return None
 
-    def _perform(self, definition: Definition, task: Task, step: StepRecord, version: str) -> StepOutcome:
+    def _perform(
+        self, definition: Definition, task: Task, step: StepRecord, version: str, debugging: Debugging | None = None
+    ) -> StepOutcome:
         run = self.history.run
         given: dict[str, Any] = {"args": list(task.args), "kwargs": dict(task.kwargs)}
         if isinstance(step.input, dict):
             given |= step.input
         variables = {**definition.variables, **self.history.variables_before(step)}
         expected = None
-        if step.status == "completed" and step.result is not None:
+        if step.status == "completed" and step.result is not None and debugging is None:
             expected = Expected(self.history.payload(step.result), self.tolerance)
         request = with_templates(
             step.function or task.function,
@@ -215,9 +189,11 @@ class Replay:
             context=StepContext(run.run_id, run.workflow_name, step.step_key, step.attempt, version),
             siblings=[other.function for other in definition.tasks.values() if isinstance(other, Task)],
             expected=expected,
+            debugging=debugging,
         )
         answer = _answer(self.history, step, variables)
-        return self.supervisor.perform(version, request, timeout_seconds=task.timeout_seconds, answer=answer)
+        timeout_seconds = task.timeout_seconds if debugging is None else None  # a person takes longer
+        return self.supervisor.perform(version, request, timeout_seconds=timeout_seconds, answer=answer)
 
     def _results_for(self, definition: Definition, step: StepRecord, wanted: set[str]) -> dict[str, Payload]:
         payloads = {}
@@ -253,68 +229,3 @@ def _answer(history: History, step: StepRecord, variables: dict[str, Any]) -> An
         return Reply()
 
     return answer
-
-
-def _judged(step: StepRecord, version: str, outcome: StepOutcome) -> Replayed:
-    verdict: Verdict = "different"
-    comparison = outcome.comparison or {}
-    found = [item for item in comparison.get("differences") or () if isinstance(item, dict)]
-    if outcome.status != step.status:
-        detail = f"{step.status} then, {outcome.status} now{_said(outcome.error)}"
-    elif outcome.status == "completed":
-        if comparison.get("same_bytes") is True or (comparison and not found):
-            verdict, detail = "same", ""
-        elif found:
-            detail = (
-                f"the result differs in {len(found)} place{'s' * (len(found) > 1)}, first at {found[0].get('path')}"
-            )
-        else:
-            verdict, detail = "could not", "the recorded result is not there to compare with"
-    elif _identity(step.error) == _identity(outcome.error.to_json() if outcome.error else None):
-        verdict, detail = "same", ""
-    else:
-        then = step.error or {}
-        detail = f"{then.get('type')}: {then.get('message')} then, now{_said(outcome.error)}"
-    return _replayed(step, version, verdict, detail, outcome, found)
-
-
-def _said(error: StepError | None) -> str:
-    return f" {error.type}: {error.message}" if error else ""
-
-
-def _identity(error: dict[str, Any] | None) -> object:
-    """What makes an error the same: its type, its message and its causes; not where its files lie."""
-    if error is None:
-        return None
-    members = [_identity(member) for member in error.get("exceptions") or ()]
-    return error.get("module"), error.get("type"), error.get("message"), _identity(error.get("cause")), members
-
-
-def _replayed(
-    step: StepRecord,
-    version: str | None,
-    verdict: Verdict,
-    detail: str,
-    outcome: StepOutcome | None = None,
-    differences: Sequence[dict[str, Any]] = (),
-) -> Replayed:
-    return Replayed(
-        step_key=step.step_key,
-        attempt=step.attempt,
-        function=step.function,
-        code_version_hash=version,
-        verdict=verdict,
-        detail=detail,
-        recorded=step.status,
-        replayed=outcome.status if outcome else "",
-        same_bytes=(outcome.comparison or {}).get("same_bytes") is True if outcome and outcome.payload else None,
-        differences=differences,
-        recorded_error=step.error,
-        replayed_error=outcome.error.to_json() if outcome and outcome.error else None,
-        wall_seconds=outcome.usage.wall_seconds if outcome else None,
-        recorded_wall_seconds=step.wall_seconds,
-        stdout=outcome.stdout if outcome else "",
-        stderr=outcome.stderr if outcome else "",
-        recorded_stdout=step.stdout,
-        recorded_stderr=step.stderr,
-    )

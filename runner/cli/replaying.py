@@ -16,7 +16,7 @@ from rich.table import Table
 
 from envs import EnvCache, capture
 from runner.bundle import Bundle, BundleStore
-from runner.cli import ANSWER_IS_NO, COULD_NOT, render, set_up_logging
+from runner.cli import ANSWER_IS_NO, COULD_NOT, debugging, render, set_up_logging
 from runner.cli.installation import Installation, opened
 from runner.errors import UsageError
 from runner.ledger import RunRecord
@@ -57,6 +57,22 @@ def replay_command(
     env: Annotated[
         list[str] | None, typer.Option("--env", metavar="NAME", help="Pass this environment variable on; repeatable.")
     ] = None,
+    pdb: Annotated[
+        str | None,
+        typer.Option("--pdb", metavar="STEP", help="Debug this step: stop where it raises, or at --break."),
+    ] = None,
+    breaks: Annotated[
+        list[str] | None,
+        typer.Option("--break", metavar="FILE:LINE", help="With --pdb: stop at this line; repeatable."),
+    ] = None,
+    shell: Annotated[
+        str | None,
+        typer.Option("--shell", metavar="STEP", help="A prompt with what this step was called with, in its process."),
+    ] = None,
+    attempt: Annotated[
+        int | None,
+        typer.Option("--attempt", min=1, help="Of --pdb and --shell; else the last that failed, or the last."),
+    ] = None,
     as_json: render.JsonOption = False,
 ) -> None:
     """Run the recorded steps of RUN again, on the code they ran on, and tell where they come out otherwise.
@@ -67,6 +83,9 @@ def replay_command(
     """
     set_up_logging(verbose=False)
     variables = variables_of(env or [])
+    to_debug = debugging.asked(pdb, shell, breaks or [], attempt)
+    if to_debug is not None and as_json:
+        raise UsageError("--json is for programs, and a debugger for people: leave one of them out")
     with opened(load_settings(HERE)) as installation, contextlib.ExitStack() as holding:
         history, cache = _history(installation, name, holding)
         version = None if against is None else _version(installation, against)
@@ -82,6 +101,9 @@ def replay_command(
         )
         run = history.run
         replay = Replay(history, supervisor, version, live, tolerance, ignore_logs)
+        if to_debug is not None:
+            debugging.debug(replay, cache, to_debug)
+            return
         replayed = []
         for one in replay.steps(only=step, first=first):
             replayed.append(one)
