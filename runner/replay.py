@@ -13,14 +13,14 @@ from envs import EnvsError
 from runner.calls import Answer, Call, CallRefused, Reply
 from runner.definition import Definition, Task, Wait
 from runner.errors import RunnerError, UsageError
-from runner.ledger import Ledger, RunRecord, StepRecord
+from runner.ledger import EXTERNAL, Ledger, RunRecord, StepRecord
 from runner.outcome import StepOutcome
 from runner.payload import Payload
 from runner.redaction import Redaction
 from runner.replayed import Logs, Replayed, Verdict, judged, without_logs
 from runner.request import Debugging, Expected, StepContext, with_templates
 from runner.supervisor import Supervisor
-from runner.templates import references
+from runner.templates import expressions, references
 from runner.values import Values
 
 __all__ = ["History", "LedgerHistory", "Logs", "Replay", "Replayed", "Verdict"]
@@ -106,7 +106,9 @@ class Replay:
         task = definition.tasks.get(step.step_key)
         version = self.against or step.code_version_hash
         reason = _NOT_OF_THE_CODE.get(step.status)
-        if not isinstance(task, Task):
+        if task is None:
+            reason = "another engine drove it, and has its workflow"
+        elif not isinstance(task, Task):
             reason = "it is a timer"
         elif version is None:
             reason = "no code is recorded for it"
@@ -115,6 +117,9 @@ class Replay:
         reason = reason or self._hidden(definition, task, step)
         if reason or not isinstance(task, Task) or version is None:
             return without_logs(step, version, "not replayed", reason or "")
+        if step.status == "completed" and (unknown := self._unknown_variables(task, step)):
+            detail = f"it needs the variable {unknown[0]}, which is not recorded: --env {unknown[0]} passes yours on"
+            return without_logs(step, version, "could not", detail)
         try:
             outcome = self._perform(definition, task, step, version)
         except (EnvsError, RunnerError) as error:
@@ -149,6 +154,19 @@ class Replay:
     def _unknown(self, step_key: str) -> str:
         recorded = ", ".join(dict.fromkeys(step.step_key for step in self.history.steps)) or "nothing"
         return f"run {self.history.run.run_id} has no step {step_key!r}; recorded are {recorded}"
+
+    def remaining(self) -> list[str]:
+        """The steps of the workflow of which nothing is recorded: the run has not come so far, or never will."""
+        if (self.history.run.driver or "").startswith(EXTERNAL):
+            return []  # only that engine knows
+        recorded = {step.step_key for step in self.history.steps}
+        return [key for key in Definition.from_json(self.history.run.definition).tasks if key not in recorded]
+
+    def _unknown_variables(self, task: Task, step: StepRecord) -> list[str]:
+        """What the step's templates ask of the environment, and steps of a replay do not have."""
+        paths = expressions([step.input or {}, list(task.args), dict(task.kwargs)])
+        asked = {path[1] for path in paths if path[:1] == ["ENV"] and len(path) > 1}
+        return sorted(asked - self.supervisor.variable_names)
 
     def _hidden(self, definition: Definition, task: Task | Wait | None, step: StepRecord) -> str | None:
         """What the step would need that was left out of a bundle, if anything."""

@@ -54,6 +54,10 @@ def replay_command(
     allow_network: Annotated[
         bool, typer.Option("--allow-network", help="Steps may reach the network, and repeat what they did there.")
     ] = False,
+    allow_writes: Annotated[
+        bool,
+        typer.Option("--allow-writes", help="Steps may write to what their project's settings say is writable."),
+    ] = False,
     env: Annotated[
         list[str] | None, typer.Option("--env", metavar="NAME", help="Pass this environment variable on; repeatable.")
     ] = None,
@@ -77,9 +81,10 @@ def replay_command(
 ) -> None:
     """Run the recorded steps of RUN again, on the code they ran on, and tell where they come out otherwise.
 
-    Each step gets its recorded input, seed and attempt, in a fresh process without a network. Its result or error, and
-    what it prints, are compared with what is recorded. What ctx.step recorded is not done again, and nothing is written
-    to the ledger. Exit codes: 0 the same, 1 something differs, 3 could not tell.
+    Each step gets its recorded input, seed and attempt, in a fresh process that reaches no network, writes to its own
+    scratch directory alone, and sees none of your variables. Its result or error, and what it prints, are compared
+    with what is recorded. What ctx.step recorded is not done again, and nothing is written to the ledger. Exit codes:
+    0 the same, 1 something differs, 3 could not tell.
     """
     set_up_logging(verbose=False)
     variables = variables_of(env or [])
@@ -96,6 +101,8 @@ def replay_command(
                 slots=1,
                 network=allow_network,
                 comparing=True,
+                writes=allow_writes,
+                project_variables=False,
                 variables=variables,
             )
         )
@@ -111,9 +118,10 @@ def replay_command(
                 _print_step(one)
     verdict = _verdict(replayed)
     if as_json:
-        render.print_json(_document(run, replayed, verdict, version))
+        render.print_json({**_document(run, replayed, verdict, version), "remaining": replay.remaining()})
     else:
         _print_verdict(run, replayed, verdict, version)
+        _print_how_far(replayed, replay.remaining(), may_write=allow_writes)
     if verdict != "same":
         raise typer.Exit(ANSWER_IS_NO if verdict == "different" else COULD_NOT)
 
@@ -188,8 +196,23 @@ def _print_step(one: Replayed) -> None:
 def _print_verdict(run: RunRecord, replayed: list[Replayed], verdict: str, against: str | None) -> None:
     counts = {name: sum(one.verdict == name for one in replayed) for name in _STYLES}
     told = ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "no step is recorded"
-    where = f"on {against[:12]}" if against else "on the code of each"
+    versions = {one.code_version_hash for one in replayed if one.replayed}
+    where = "on the code of each" + (f", {len(versions)} versions" if len(versions) > 1 else "")
+    where = f"on {against[:12]}" if against else where
     _console().print(f"run {run.run_id} ({run.status}), {where}: [bold]{verdict}[/] ({told})", soft_wrap=True)
+
+
+def _print_how_far(replayed: list[Replayed], remaining: list[str], *, may_write: bool) -> None:
+    """What is not compared, and why."""
+    notes = []
+    if remaining:
+        notes.append(f"not recorded, as the run did not come so far: {', '.join(remaining)}")
     if without := sum(one.logs == "not recorded" for one in replayed):
         told = "what 1 attempt printed is" if without == 1 else f"what {without} attempts printed is"
-        _console().print(f"{told} not recorded, so it is not compared: an earlier release ran them", style="dim")
+        notes.append(f"{told} not recorded, so it is not compared: an earlier release ran them")
+    if not may_write and any((one.replayed_error or {}).get("type") == "PermissionError" for one in replayed):
+        notes.append(
+            "steps of a replay write to their scratch directories alone: --allow-writes grants what was granted"
+        )
+    for note in notes:
+        _console().print(escape(note), style="dim", soft_wrap=True)
