@@ -16,7 +16,7 @@ import json
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import fields
 from datetime import datetime
@@ -24,7 +24,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self, TypeVar
 
-from envs import ArtifactStore, CodeVersionNotFound, Storable, StoredArtifact
+from envs import ArtifactStore, CodeVersionNotFound, StoredArtifact
 from runner.errors import RunnerError, UsageError
 from runner.ledger import RunRecord, StepRecord
 from runner.payload import Payload
@@ -236,36 +236,6 @@ def _record(kind: type[T], told: dict[str, Any]) -> T:
         if values[name] is not None:
             values[name] = datetime.fromisoformat(values[name])
     return kind(**values)
-
-
-class BundleStore:
-    """The artifacts of a bundle, and of a store behind it if there is one. See `envs.ArtifactStore`."""
-
-    def __init__(self, bundle: Bundle, behind: ArtifactStore) -> None:
-        self._bundle = bundle
-        self._behind = behind
-
-    @property
-    def location(self) -> str:
-        return self._bundle.location
-
-    def put(self, version: Storable) -> None:
-        self._behind.put(version)
-
-    def has(self, code_version_hash: str) -> bool:
-        return code_version_hash in self._bundle.hashes or self._behind.has(code_version_hash)
-
-    def get(self, code_version_hash: str) -> StoredArtifact:
-        if code_version_hash in self._bundle.hashes:
-            return self._bundle.artifact(code_version_hash)
-        return self._behind.get(code_version_hash)
-
-    def list(self) -> Iterator[str]:
-        yield from {*self._bundle.hashes, *self._behind.list()}
-
-    def resolve(self, prefix: str) -> str:
-        found = [name for name in self._bundle.hashes if name.startswith(prefix)]
-        return found[0] if len(found) == 1 else self._behind.resolve(prefix)
 
 
 def check_redactions(paths: Sequence[str], run: RunRecord, steps: Sequence[StepRecord]) -> Redaction:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
 from typing import Any, Protocol
 
 from envs import EnvsError
@@ -60,7 +62,12 @@ class LedgerHistory:
         return self._values.payload(result)
 
     def variables_before(self, step: StepRecord) -> dict[str, Any]:
-        return self._ledger.contexts.variables(self.run.run_id, before=step.started_at)
+        return {name: value for name, value, set_at in self._all_variables if set_at < step.started_at}
+
+    @cached_property
+    def _all_variables(self) -> list[tuple[str, Any, datetime]]:
+        """Every value that each has had, in order: asking once for each step takes longer than many steps do."""
+        return list(self._ledger.contexts.all_variables(self.run.run_id))
 
     def variables_now(self) -> dict[str, Any]:
         """The run's variables as they are, besides those that the workflow begins with."""
@@ -86,12 +93,17 @@ class Replay:
     ignore_logs: bool = False
     _results: dict[str, Payload] = field(default_factory=dict, init=False)
 
+    @cached_property
+    def definition(self) -> Definition:
+        """The workflow of the run."""
+        return Definition.from_json(self.history.run.definition)
+
     def steps(self, *, only: str | None = None, first: str | None = None) -> Iterator[Replayed]:
         """Replay the recorded attempts in the order in which they ended: all, those of one step, or from one on.
 
         Raises `UsageError` when the run has no such step; what goes wrong with a step is in its verdict.
         """
-        definition = Definition.from_json(self.history.run.definition)
+        definition = self.definition
         keys = {step.step_key for step in self.history.steps}
         for key in (only, first):
             if key is not None and key not in keys:
@@ -142,7 +154,7 @@ class Replay:
 
     def debug(self, step: StepRecord, debugging: Debugging) -> StepOutcome:
         """Run an attempt on a terminal, however long that takes. Raises `UsageError`, and as the supervisor does."""
-        definition = Definition.from_json(self.history.run.definition)
+        definition = self.definition
         task = definition.tasks.get(step.step_key)
         version = self.against or step.code_version_hash
         if not isinstance(task, Task) or version is None:
@@ -160,7 +172,7 @@ class Replay:
         if (self.history.run.driver or "").startswith(EXTERNAL):
             return []  # only that engine knows
         recorded = {step.step_key for step in self.history.steps}
-        return [key for key in Definition.from_json(self.history.run.definition).tasks if key not in recorded]
+        return [key for key in self.definition.tasks if key not in recorded]
 
     def _unknown_variables(self, task: Task, step: StepRecord) -> list[str]:
         """What the step's templates ask of the environment, and steps of a replay do not have."""

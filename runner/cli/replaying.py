@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,11 +16,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from envs import EnvCache, capture
-from runner.bundle import Bundle, BundleStore
-from runner.cli import ANSWER_IS_NO, COULD_NOT, debugging, render, set_up_logging
+from envs import EnvCache, EnvsError, capture
+from runner.bundle import Bundle
+from runner.bundle_store import BundleStore
+from runner.cli import ANSWER_IS_NO, COULD_NOT, complain, debugging, render, set_up_logging
 from runner.cli.installation import Installation, opened
-from runner.errors import UsageError
+from runner.errors import RunnerError, UsageError
 from runner.ledger import RunRecord
 from runner.replay import History, LedgerHistory, Replay, Replayed
 from runner.settings import load_settings
@@ -30,8 +33,14 @@ _SHOWN_DIFFERENCES = 10
 
 
 def replay_command(
-    name: Annotated[str, typer.Argument(metavar="RUN|BUNDLE", help="Id of a run, or a file that `hwe export` wrote.")],
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="RUN|BUNDLE...", help="Ids of runs, or files that `hwe export` wrote.", show_default=False
+        ),
+    ] = None,
     *,
+    every: Annotated[bool, typer.Option("--all", help="Every run in the ledger.")] = False,
     step: Annotated[str | None, typer.Option("--step", metavar="KEY", help="Only the attempts of this step.")] = None,
     first: Annotated[str | None, typer.Option("--from", metavar="KEY", help="This step and those after it.")] = None,
     live: Annotated[
@@ -91,12 +100,16 @@ def replay_command(
     to_debug = debugging.asked(pdb, shell, breaks or [], attempt)
     if to_debug is not None and as_json:
         raise UsageError("--json is for programs, and a debugger for people: leave one of them out")
+    if bool(names) == every:
+        raise UsageError("name the runs to replay, or say --all")
+    if to_debug is not None and len(names or []) != 1:
+        raise UsageError("a debugger is for one run: name that")
     with opened(load_settings(HERE)) as installation, contextlib.ExitStack() as holding:
-        history, cache = _history(installation, name, holding)
+        store = BundleStore(None, installation.store)
         version = None if against is None else _version(installation, against)
         supervisor = holding.enter_context(
             Supervisor(
-                cache,
+                cache := EnvCache(installation.settings.cache, store),
                 installation.settings.sandbox,
                 slots=1,
                 network=allow_network,
@@ -106,33 +119,59 @@ def replay_command(
                 variables=variables,
             )
         )
-        run = history.run
-        replay = Replay(history, supervisor, version, live, tolerance, ignore_logs)
-        if to_debug is not None:
-            debugging.debug(replay, cache, to_debug)
-            return
-        replayed = []
-        for one in replay.steps(only=step, first=first):
-            replayed.append(one)
-            if not as_json:
-                _print_step(one)
-    verdict = _verdict(replayed)
+        wanted = [run.run_id for run in installation.ledger.runs(limit=sys.maxsize)] if every else list(names or [])
+        documents: list[dict[str, Any]] = []
+        for name in wanted:
+            with _several(name, documents, is_one=len(wanted) == 1), _history(installation, name, store) as history:
+                replay = Replay(history, supervisor, version, live, tolerance, ignore_logs)
+                if to_debug is not None:
+                    debugging.debug(replay, cache, to_debug)
+                    return
+                replayed = []
+                for one in replay.steps(only=step, first=first):
+                    replayed.append(one)
+                    if not as_json and (len(wanted) == 1 or one.verdict in {"different", "could not"}):
+                        _print_step(one)
+                verdict, remaining = _verdict(replayed), replay.remaining()
+                documents.append({**_document(history.run, replayed, verdict, version), "remaining": remaining})
+                if not as_json:
+                    _print_verdict(history.run, replayed, verdict, version)
+                    if len(wanted) == 1:
+                        _print_how_far(replayed, remaining, may_write=allow_writes)
+    counts = Counter(str(document["verdict"]) for document in documents)
+    overall = "different" if counts["different"] else "same" if set(counts) == {"same"} else "could not"
     if as_json:
-        render.print_json({**_document(run, replayed, verdict, version), "remaining": replay.remaining()})
-    else:
-        _print_verdict(run, replayed, verdict, version)
-        _print_how_far(replayed, replay.remaining(), may_write=allow_writes)
-    if verdict != "same":
-        raise typer.Exit(ANSWER_IS_NO if verdict == "different" else COULD_NOT)
+        together = {"verdict": overall, "verdicts": dict(counts), "runs": documents}
+        render.print_json(documents[0] if len(wanted) == 1 and not every else together)
+    elif len(wanted) != 1:
+        told = ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items())) or "there are none"
+        _console().print(f"{len(wanted)} runs: [bold]{overall}[/] ({told})")
+    if overall != "same":
+        raise typer.Exit(ANSWER_IS_NO if overall == "different" else COULD_NOT)
 
 
-def _history(installation: Installation, name: str, holding: contextlib.ExitStack) -> tuple[History, EnvCache]:
-    """What is recorded, in the ledger or in a bundle, and where its code comes from."""
+@contextlib.contextmanager
+def _several(name: str, documents: list[dict[str, Any]], *, is_one: bool) -> Iterator[None]:
+    """One of several runs that cannot be read does not keep the others from being replayed."""
+    try:
+        yield
+    except (EnvsError, RunnerError) as error:
+        if is_one:
+            raise
+        complain(f"{name}: {error}")
+        documents.append({"run_id": name, "verdict": "could not", "detail": str(error), "steps": []})
+
+
+@contextlib.contextmanager
+def _history(installation: Installation, name: str, store: BundleStore) -> Iterator[History]:
+    """What is recorded, in the ledger or in a bundle, from which its code then comes."""
     if Path(name).is_file():
-        bundle = holding.enter_context(Bundle(Path(name)))
-        return bundle, EnvCache(installation.settings.cache, BundleStore(bundle, installation.store))
-    run = installation.ledger.run(name)
-    return LedgerHistory(installation.ledger, installation.values, run.run_id), installation.cache(lambda *_: None)
+        with Bundle(Path(name)) as bundle:
+            store.bundle = bundle
+            yield bundle
+    else:
+        store.bundle = None
+        yield LedgerHistory(installation.ledger, installation.values, name)
 
 
 def variables_of(names: list[str]) -> dict[str, str]:

@@ -11,7 +11,8 @@ import pytest
 
 from envs import EnvCache, open_store
 from runner import Supervisor
-from runner.bundle import FORMAT, Bundle, BundleStore
+from runner.bundle import FORMAT, Bundle
+from runner.bundle_store import BundleStore
 from runner.replay import Replay
 
 CORPUS = Path(__file__).parent
