@@ -4,8 +4,9 @@ A bundle is a ZIP archive without compression: `bundle.json`, which lists every 
 `values/<sha256>`, payloads at rest; `artifacts/<code version hash>`. The same run gives the same bytes. It is verified
 as a whole before anything of it is used.
 
-Format 2; in format 1 steps had no logs (`stdout`, `stderr`). A reader refuses newer formats, and reads older ones as
-long as this project lives: fields are only added, and one that is missing has a meaning.
+Format 2; in format 1 steps had no logs (`stdout`, `stderr`), and parts of them no `attempt`. A reader refuses newer
+formats, and reads older ones as long as this project lives: fields are only added, and one that is missing has a
+meaning.
 """
 
 from __future__ import annotations
@@ -53,14 +54,15 @@ def write_bundle(
     steps: Sequence[StepRecord],
     *,
     variables: Iterable[tuple[str, Any, datetime]],
-    parts: Mapping[tuple[str, str], bytes],
+    parts: Mapping[tuple[str, str], tuple[int, bytes]],
     payload: Callable[[bytes], Payload],
     store: ArtifactStore,
     redaction: Redaction,
 ) -> None:
     """Write a run. `payload` resolves a result.
 
-    `variables`: (name, value, when it was set). `parts`: recorded results of parts of steps, by (step key, name).
+    `variables`: (name, value, when it was set). `parts`: of parts of steps the attempt that did it, and its
+    recorded result, by (step key, name).
 
     Raises what the store raises when an artifact is not there, and what `payload` raises.
     """
@@ -88,8 +90,8 @@ def write_bundle(
         for told, step in zip(told_steps, steps, strict=True):
             told["result"] = None if redaction.hides_step(step.step_key) else value(step.result)
         told_parts = [
-            {"step_key": key, "name": name, "result": value(result)}
-            for (key, name), result in sorted(parts.items())
+            {"step_key": key, "name": name, "attempt": attempt, "result": value(result)}
+            for (key, name), (attempt, result) in sorted(parts.items())
             if not redaction.hides_step(key)
         ]
         hashes = sorted({run.code_version_hash, *(step.code_version_hash for step in steps if step.code_version_hash)})
@@ -162,9 +164,10 @@ class Bundle:
             if datetime.fromisoformat(told["set_at"]) < step.started_at
         }
 
-    def substep(self, step_key: str, name: str) -> bytes | None:
+    def substep(self, step_key: str, name: str, attempt: int) -> bytes | None:
         for told in self._index["parts"]:
-            if (told["step_key"], told["name"]) == (step_key, name):
+            # Which attempt did it is not in format 1: there every attempt gets it.
+            if (told["step_key"], told["name"]) == (step_key, name) and told.get("attempt", attempt) <= attempt:
                 return str(told["result"]).encode()
         return None
 

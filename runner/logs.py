@@ -41,20 +41,38 @@ class LogDifference(NamedTuple):
         return f"line {self.line}: {then} then, {now} now"
 
 
-def difference(recorded: str, replayed: str, *, cut_short: bool = False) -> LogDifference | None:
+def difference(
+    recorded: str, replayed: str, *, cut_short: bool = False, with_gaps: bool = False
+) -> LogDifference | None:
     """Where the log of a replayed attempt comes out otherwise. `recorded` is as the ledger has it.
 
-    `cut_short`: the attempt was ended from outside, so one log may say more than the other.
+    `cut_short`: the attempt was ended from outside, so one log may say more than the other. `with_gaps`: lines of then
+    may be missing now, since what printed them was not done again.
     """
     then, now = list(_lines(recorded)), list(_lines(writable(replayed)))
     if cut_short:
         # The line at which it was ended may be there in part.
         least = max(0, min(len(then), len(now)) - 1)
         then, now = then[:least], now[:least]
+    if with_gaps:
+        then = _without_gaps(then, now)
     for number, (old, new) in enumerate(zip_longest(then, now), 1):
         if old != new:
             return LogDifference(number, old, new)
     return None
+
+
+def _without_gaps(then: list[str], now: list[str]) -> list[str]:
+    """`then` without the lines that stand before one of `now`, in its order; the rest of it where there is none."""
+    left: list[str] = []
+    position = 0
+    for line in now:
+        try:
+            position = then.index(line, position) + 1
+        except ValueError:
+            return left + then[position:]
+        left.append(line)
+    return left
 
 
 def _lines(text: str) -> Iterator[str]:

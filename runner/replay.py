@@ -44,8 +44,8 @@ class History(Protocol):
     def variables_before(self, step: StepRecord) -> dict[str, Any]:
         """The run's variables when the attempt began, besides those that the workflow begins with."""
 
-    def substep(self, step_key: str, name: str) -> bytes | None:
-        """The recorded result of a part of a step."""
+    def substep(self, step_key: str, name: str, attempt: int) -> bytes | None:
+        """The recorded result of a part of a step, if that attempt, or one before it, has done it."""
 
 
 class LedgerHistory:
@@ -73,8 +73,8 @@ class LedgerHistory:
         """The run's variables as they are, besides those that the workflow begins with."""
         return self._ledger.contexts.variables(self.run.run_id)
 
-    def substep(self, step_key: str, name: str) -> bytes | None:
-        return self._ledger.contexts.substep(self.run.run_id, step_key, name)
+    def substep(self, step_key: str, name: str, attempt: int) -> bytes | None:
+        return self._ledger.contexts.substep(self.run.run_id, step_key, name, up_to=attempt)
 
 
 @dataclass
@@ -92,6 +92,7 @@ class Replay:
     tolerance: float = 0.0
     ignore_logs: bool = False
     _results: dict[str, Payload] = field(default_factory=dict, init=False)
+    _left_out: list[str] = field(default_factory=list, init=False)  # of the attempt that is replayed
 
     @cached_property
     def definition(self) -> Definition:
@@ -138,7 +139,7 @@ class Replay:
             return without_logs(step, version, "could not", f"{type(error).__name__}: {error}")
         if self.live and outcome.payload is not None and task.result_key:
             self._results[task.result_key] = outcome.payload
-        return judged(step, version, outcome, ignore_logs=self.ignore_logs)
+        return judged(step, version, outcome, ignore_logs=self.ignore_logs, with_gaps=bool(self._left_out))
 
     def attempt_of(self, step_key: str, number: int | None = None) -> StepRecord:
         """A recorded attempt of a step: that one, else the last that failed, else the last. Raises `UsageError`."""
@@ -221,7 +222,8 @@ class Replay:
             expected=expected,
             debugging=debugging,
         )
-        answer = _answer(self.history, step, variables)
+        self._left_out = []
+        answer = _answer(self.history, step, variables, self._left_out)
         timeout_seconds = task.timeout_seconds if debugging is None else None  # a person takes longer
         return self.supervisor.perform(version, request, timeout_seconds=timeout_seconds, answer=answer)
 
@@ -236,8 +238,11 @@ class Replay:
         return {**payloads, **{key: payload for key, payload in self._results.items() if key in wanted}}
 
 
-def _answer(history: History, step: StepRecord, variables: dict[str, Any]) -> Answer:
-    """What ctx does in a replay: variables as they were, parts as they were recorded, and nothing kept."""
+def _answer(history: History, step: StepRecord, variables: dict[str, Any], left_out: list[str]) -> Answer:
+    """What ctx does in a replay: variables as they were, parts as they were recorded, and nothing kept.
+
+    `left_out` gets the names of parts that are recorded, and so not done.
+    """
     now = dict(variables)
 
     def answer(call: Call) -> Reply:
@@ -250,7 +255,9 @@ def _answer(history: History, step: StepRecord, variables: dict[str, Any]) -> An
             case "set_variable":
                 now[name] = call.arguments.get("value")
             case "step":
-                recorded = history.substep(step.step_key, name)
+                recorded = history.substep(step.step_key, name, step.attempt)
+                if recorded is not None:
+                    left_out.append(name)
                 return Reply(payload=None if recorded is None else history.payload(recorded))
             case "record_step":
                 pass

@@ -47,8 +47,13 @@ class Replayed:
     logs: Logs = ""
 
 
-def judged(step: StepRecord, version: str, outcome: StepOutcome, *, ignore_logs: bool = False) -> Replayed:
-    """How the outcome of a replay compares with what is recorded."""
+def judged(
+    step: StepRecord, version: str, outcome: StepOutcome, *, ignore_logs: bool = False, with_gaps: bool = False
+) -> Replayed:
+    """How the outcome of a replay compares with what is recorded.
+
+    `with_gaps`: parts of the step were not done again, so what those printed then is not in the log now.
+    """
     verdict: Verdict = "different"
     comparison = outcome.comparison or {}
     found = [item for item in comparison.get("differences") or () if isinstance(item, dict)]
@@ -69,10 +74,12 @@ def judged(step: StepRecord, version: str, outcome: StepOutcome, *, ignore_logs:
         then = step.error or {}
         detail = f"{then.get('type')}: {then.get('message')} then, now{_said(outcome.error)}"
     replayed = without_logs(step, version, verdict, detail, outcome, found)
-    return replace(replayed, logs="ignored") if ignore_logs else _with_logs(step, outcome, replayed)
+    return (
+        replace(replayed, logs="ignored") if ignore_logs else _with_logs(step, outcome, replayed, with_gaps=with_gaps)
+    )
 
 
-def _with_logs(step: StepRecord, outcome: StepOutcome, replayed: Replayed) -> Replayed:
+def _with_logs(step: StepRecord, outcome: StepOutcome, replayed: Replayed, *, with_gaps: bool) -> Replayed:
     """The same, having compared what was printed."""
     pairs = {"stdout": (step.stdout, outcome.stdout), "stderr": (step.stderr, outcome.stderr)}
     if None in {step.stdout, step.stderr}:
@@ -80,7 +87,7 @@ def _with_logs(step: StepRecord, outcome: StepOutcome, replayed: Replayed) -> Re
     if outcome.status != step.status:
         return replayed  # an attempt that ends otherwise prints something else: one difference, not two
     found = {
-        stream: difference(then, now, cut_short=outcome.status in _CUT_SHORT)
+        stream: difference(then, now, cut_short=outcome.status in _CUT_SHORT, with_gaps=with_gaps)
         for stream, (then, now) in pairs.items()
         if then is not None
     }

@@ -57,6 +57,7 @@ SCENARIOS: dict[str, tuple[dict[str, dict[str, Any]], dict[str, str]]] = {
         {"pause#1": "not replayed"},
     ),
     "retried": ({"flaky": task("flaky", retry_policy={"max_retries": 2, "delay": "PT0.01S"})}, {}),
+    "part_retried": ({"charge": task("charge", retry_policy={"max_retries": 1, "delay": "PT0.01S"})}, {}),
     "failed": ({"draw": task("draw", 2), "fails": task("fails"), "never": task("draw", 1)}, {}),
     "timed_out": ({"sleeps": task("sleeps", timeout_policy={"timeout": "PT0.5S"})}, {}),
     "crashed": ({"crashes": task("crashes")}, {}),
@@ -72,6 +73,9 @@ SCENARIOS: dict[str, tuple[dict[str, dict[str, Any]], dict[str, str]]] = {
         {"draw#1": "not replayed", "receipt#1": "not replayed"},
     ),
 }
+
+# What a bundle of format 1 does not say: which attempt did a part. So the one that failed in it gets its result.
+IN_FORMAT_1 = {"part_retried": {"charge#1": "different"}}
 
 
 class Installation:
@@ -187,7 +191,7 @@ def main() -> None:
                 "format": FORMAT,
                 "python": python,
                 "scenario": scenario,
-                "otherwise": SCENARIOS[scenario][1],
+                "otherwise": SCENARIOS[scenario][1] | (IN_FORMAT_1.get(scenario, {}) if FORMAT == 1 else {}),
             }
         )
         INDEX.write_text(json.dumps(index, indent=1) + "\n")

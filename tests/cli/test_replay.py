@@ -186,3 +186,34 @@ def test_runs_recorded_without_logs_replay_and_say_so(printed):
     told = steps["prints", 1]
     assert (code, told["verdict"], told["logs"], told["recorded_stdout"]) == (0, "same", "not recorded", None)
     assert "what 1 attempt printed is not recorded" in printed.told("replay", "run-1")
+
+
+PARTS = """
+def charge(ctx):
+    print("before")
+    try:
+        return ctx.step("charge", bank, ctx.attempt)
+    finally:
+        print("after")
+
+def bank(attempt):
+    print("the bank, on attempt", attempt)
+    if attempt == 1:
+        raise ConnectionError("not now")
+    return attempt
+"""
+
+
+def test_a_part_is_done_again_in_the_attempts_before_it_succeeded_and_left_out_after(site):
+    (site.project / "parts.py").write_text(PARTS)
+    task = {"operator_type": "task", "function": "tools.python.run", "args": ["parts.charge"]}
+    task["retry_policy"] = {"max_retries": 1, "delay": "PT0.01S"}
+    (site.project / "workflow.yaml").write_text(json.dumps({"name": "parts", "tasks": {"charge": task}}))
+    assert site.hwe("run", "workflow.yaml", "--run-id", "run-1", "--policy", "artifact").returncode == 0
+    code, _, steps = replay(site)
+    assert (code, [step["logs"] for step in steps.values()]) == (0, ["same", "same"])
+    assert steps["charge", 1]["stdout"] == "before\nthe bank, on attempt 1\nafter\n"
+    assert steps["charge", 2]["stdout"] == "before\nafter\n"
+    assert steps["charge", 2]["recorded_stdout"] == "before\nthe bank, on attempt 2\nafter\n"
+    site.told("export", "run-1", site.root / "run.hwe")
+    assert site.hwe("replay", site.root / "run.hwe").returncode == 0

@@ -51,3 +51,11 @@ def test_an_attempt_that_was_ended_may_have_come_further():
     assert difference("1\n2\n3\n", "1\n2\n", cut_short=True) is None
     assert difference("1\n2\n", "", cut_short=True) is None
     assert difference("1\n2\n3\n", "1\nx\n3\n", cut_short=True).line == 2
+
+
+def test_what_was_not_done_again_may_be_missing():
+    assert difference("1\npart\n2\n", "1\n2\n", with_gaps=True) is None
+    assert difference("part\n", "", with_gaps=True) is None
+    assert difference("1\n2\n", "1\n2\n", with_gaps=True) is None
+    assert str(difference("1\npart\n2\n", "1\n3\n", with_gaps=True)) == "line 2: 'part' then, '3' now"
+    assert difference("1\n2\n", "2\n1\n", with_gaps=True) is not None

@@ -102,3 +102,18 @@ def second_time(ctx):
 
 def version():
     return 1
+
+
+def charge(ctx):
+    print("asking the bank")
+    try:
+        return ctx.step("charge", bank, ctx.attempt)
+    finally:
+        print("asked the bank")
+
+
+def bank(attempt):
+    print("the bank, on attempt", attempt)
+    if attempt == 1:
+        raise ConnectionError("not now")
+    return attempt
