@@ -28,9 +28,11 @@ from envs.errors import (
     CodeVersionNotFound,
     EnvironmentBroken,
     EnvironmentBuildFailed,
+    EnvironmentDamaged,
     EnvsError,
     HashInvalid,
     IndexUnreachable,
+    ProjectChanged,
     ProjectError,
     ProjectNotFound,
     ProjectSettingsInvalid,
@@ -46,10 +48,11 @@ from envs.errors import (
     UnreadableFile,
     UnsupportedFile,
     UnusableName,
+    WheelsUnusable,
 )
 from envs.eviction import Eviction, evict
 from envs.failures import Failure, failed_builds
-from envs.inspection import Inspected, inspect_environment
+from envs.inspection import Inspected, inspect_environment, inspect_layer
 from envs.interpreters import Interpreter, find_interpreter, find_interpreters
 from envs.inventory import CachedLayer, CachedVersion, Inventory, take_inventory
 from envs.manifest import FileEntry, Lock, Manifest
@@ -58,12 +61,15 @@ from envs.settings import ProjectSettings, read_project_settings
 from envs.stores import (
     ArtifactStore,
     DirectoryStore,
+    KeepsFiles,
     Storable,
     StoredArtifact,
     copy_version,
     open_store,
     read_stored_file,
 )
+from envs.wheel_building import store_wheels
+from envs.wheels import Wheel, WheelList, copy_wheels
 
 __all__ = [
     "AmbiguousHash",
@@ -81,6 +87,7 @@ __all__ = [
     "Environment",
     "EnvironmentBroken",
     "EnvironmentBuildFailed",
+    "EnvironmentDamaged",
     "EnvsError",
     "Eviction",
     "Failure",
@@ -91,9 +98,11 @@ __all__ = [
     "Inspected",
     "Interpreter",
     "Inventory",
+    "KeepsFiles",
     "Lease",
     "Lock",
     "Manifest",
+    "ProjectChanged",
     "ProjectError",
     "ProjectNotFound",
     "ProjectSettings",
@@ -113,8 +122,12 @@ __all__ = [
     "UnreadableFile",
     "UnsupportedFile",
     "UnusableName",
+    "Wheel",
+    "WheelList",
+    "WheelsUnusable",
     "capture",
     "copy_version",
+    "copy_wheels",
     "difference",
     "evict",
     "failed_builds",
@@ -122,10 +135,12 @@ __all__ = [
     "find_interpreter",
     "find_interpreters",
     "inspect_environment",
+    "inspect_layer",
     "open_store",
     "read_file",
     "read_project_settings",
     "read_stored_file",
     "requirement_changes",
+    "store_wheels",
     "take_inventory",
 ]

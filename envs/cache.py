@@ -11,20 +11,24 @@
 """
 
 import contextlib
+import logging
 import os
-import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
 from types import TracebackType
 
-from envs.errors import CacheUnusable, EnvironmentBroken, explain_os_error
+from envs.cache_root import usable_root
+from envs.errors import CacheUnusable, EnvironmentBroken, EnvironmentDamaged, explain_os_error
+from envs.inspection import Damage, inspect_environment, inspect_layer, sampled_damage
 from envs.layers import Terms
-from envs.locks import exclusive, exclusive_now, take_shared
+from envs.locks import exclusive, exclusive_now, take_shared, take_shared_to_read
 from envs.manifest import check_hash, is_sha256
 from envs.materialize import Environment, materialize, read_environment
 from envs.stores import ArtifactStore
 from envs.trash import discard, empty_trash
+
+logger = logging.getLogger("envs")
 
 Progress = Callable[[str, str], None]
 
@@ -76,10 +80,22 @@ def _note_use(descriptor: int) -> None:
         os.utime(descriptor)
 
 
+def _cannot_build(code_version_hash: str, environment: Environment | None, damage: Damage | None) -> str:
+    missing = environment.missing_part() if environment else None
+    what = f"is broken ({missing} is missing)" if missing else "is not in it"
+    if damage:
+        what = f"is damaged ({damage.problem})"
+    return (
+        f"cannot be written, and code version {code_version_hash} {what}; build it where the cache can be written "
+        f"(hwe warm {code_version_hash[:12]}), or choose another place"
+    )
+
+
 class EnvCache:
     """Environments of code versions, built on first use and kept.
 
-    `root` is made when it is missing, for this user alone. `store`: where artifacts come from; None: only
+    `root` is made when it is missing, for this user alone. `read_only`: it cannot be written, so only what is built
+    already can be leased. `store`: where artifacts come from; None: only
     what is built already. `on_progress(hash, phase)` is called in the building thread with fetch, verify,
     layer, venv, compile, done. `retry_failed`: also try, once, what failed before this object was made.
     `offline`: install from what this machine has, or fail. Raises CacheUnusable.
@@ -94,10 +110,10 @@ class EnvCache:
         retry_failed: bool = False,
         offline: bool = False,
     ) -> None:
-        self.root = _usable_root(os.path.abspath(os.path.expanduser(os.fspath(root))))
+        self.root, self.read_only = usable_root(os.path.abspath(os.path.expanduser(os.fspath(root))))
         self.store = store
         self._on_progress = on_progress
-        self._terms = Terms(forgive_before=time.time() if retry_failed else 0.0, offline=offline)
+        self._terms = Terms(forgive_before=time.time() if retry_failed else 0.0, offline=offline, store=store)
 
     def lease(self, code_version_hash: str) -> Lease:
         """A lease to be entered: `with cache.lease(hash) as environment`. Raises HashInvalid.
@@ -130,23 +146,48 @@ class EnvCache:
     def _acquire(self, code_version_hash: str) -> tuple[int, Environment]:
         root = self._path(code_version_hash)
         lease_path = self.lease_path(code_version_hash)
+        # What is outdated runs on as it is where it cannot be built again: on a build of the same minor version.
+        stays = self.read_only
         with self._os_errors():
             while True:
-                descriptor = self._take_lease(lease_path)
+                descriptor = self._take_lease(root, lease_path)
                 try:
                     environment = read_environment(root, code_version_hash)
+                    damage = None
                     if environment and not environment.missing_part():
-                        _note_use(descriptor)
-                        return descriptor, environment
+                        damage = sampled_damage(environment)
+                        if damage is None and (stays or not environment.is_outdated()):
+                            _note_use(descriptor)
+                            return descriptor, environment
                 except BaseException:
                     os.close(descriptor)
                     raise
                 os.close(descriptor)
+                if self.read_only:
+                    raise CacheUnusable(self.root, _cannot_build(code_version_hash, environment, damage))
+                if damage:
+                    self._put_aside(damage)
                 # Between the end of the build and the next lock it may be removed again: then all of it once
                 # more.
-                self._build(code_version_hash, root, lease_path)
+                stays = self._build(code_version_hash, root, lease_path)
 
-    def _take_lease(self, lease_path: str) -> int:
+    def _put_aside(self, damage: Damage) -> None:
+        logger.warning("environment %s: %s: looking at all of it", damage.code_version_hash, damage.problem)
+        if damage.layer_key:
+            inspected = inspect_layer(self.root, damage.layer_key)
+        else:
+            inspected = inspect_environment(self.root, damage.code_version_hash, self.store)
+        if inspected and inspected.verdict == "damaged":
+            raise EnvironmentDamaged(damage.code_version_hash, inspected.problems)
+        if inspected and inspected.moved_to:
+            logger.warning(
+                "environment %s: moved to %s, and built again: %s",
+                damage.code_version_hash, inspected.moved_to, "; ".join(inspected.problems),
+            )  # fmt: skip
+
+    def _take_lease(self, root: str, lease_path: str) -> int:
+        if self.read_only:
+            return take_shared_to_read(lease_path, root)
         try:
             return take_shared(lease_path)
         except FileNotFoundError:
@@ -155,16 +196,19 @@ class EnvCache:
                 os.makedirs(os.path.join(self.root, name), mode=0o700, exist_ok=True)
             return take_shared(lease_path)
 
-    def _build(self, code_version_hash: str, root: str, lease_path: str) -> None:
+    def _build(self, code_version_hash: str, root: str, lease_path: str) -> bool:
+        """Build it, unless somebody else has. Returns whether it stays outdated, since somebody runs in it."""
         with exclusive(os.path.join(self.root, "locks", f"version-{code_version_hash}.lock")) as lock_descriptor:
             environment = read_environment(root, code_version_hash)
             if environment:
                 missing = environment.missing_part()
-                if not missing:
-                    return
+                if not missing and not environment.is_outdated():
+                    return False
                 with exclusive_now(lease_path, patience_seconds=LOOK_SECONDS) as alone:
-                    if not alone:
+                    if not alone and missing:
                         raise EnvironmentBroken(code_version_hash, missing)
+                    if not alone:
+                        return True
                     discard(self.root, root)
             elif os.path.lexists(root):  # a killed build
                 discard(self.root, root)
@@ -186,6 +230,7 @@ class EnvCache:
                     discard(self.root, root)
                     empty_trash(self.root)
                 raise
+        return False
 
     def _report(self, code_version_hash: str, phase: str) -> None:
         if self._on_progress:
@@ -197,30 +242,3 @@ class EnvCache:
             yield
         except OSError as error:
             raise CacheUnusable(self.root, explain_os_error(error)) from error
-
-
-def _usable_root(path: str) -> str:
-    """The real path of the cache, made if missing. Code runs from it: nobody else may own or write it."""
-    if "\n" in path:
-        raise CacheUnusable(repr(path), "a path with a line break in it cannot be on sys.path; choose another place")
-    if os.pathsep in path:
-        raise CacheUnusable(path, f"a path with {os.pathsep!r} in it cannot be on PATH; choose another place")
-    try:
-        if os.path.islink(path):  # whoever owns the link, or its directory, could lead us elsewhere tomorrow
-            raise CacheUnusable(path, f"is a symbolic link; name the directory itself: {os.path.realpath(path)}")
-        os.makedirs(path, mode=0o700, exist_ok=True)
-        status = os.stat(path)
-    except FileExistsError:
-        raise CacheUnusable(path, "is not a directory; choose another place") from None
-    except OSError as error:
-        raise CacheUnusable(path, explain_os_error(error)) from error
-    if status.st_uid != os.geteuid():
-        raise CacheUnusable(path, f"belongs to another user ({status.st_uid}); choose a directory of your own")
-    # Also with the sticky bit: whoever may add to it could be there first with a directory of ours.
-    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise CacheUnusable(path, f"can be written by others; run: chmod go-w {path}")
-    if not os.access(path, os.W_OK | os.X_OK):
-        raise CacheUnusable(path, "is not writable for this user; make it so, or choose another place")
-    if stat.S_IMODE(status.st_mode) != 0o700 and not os.listdir(path):  # one that was made for us
-        os.chmod(path, 0o700)
-    return os.path.realpath(path)

@@ -6,6 +6,7 @@ from typing import Literal
 
 from envs.manifest import Manifest
 from envs.pylock import pylock_pins
+from envs.uv_lock import uv_lock_pins
 
 # How many are named in a line; the rest is a number.
 FILES_NAMED = 3
@@ -121,10 +122,10 @@ def _requirements(old: Manifest, new: Manifest, old_lock: str | None, new_lock: 
 
 
 def _pins(lock: str) -> dict[str, str]:
-    """Name → version: of every `name==version` line, hashes, options and comments passed over, or of a pylock.toml."""
+    """Name → version: of every `name==version` line, hashes, options and comments passed over, or of a TOML lock."""
     from packaging.utils import canonicalize_name
 
-    if pins_there := pylock_pins(lock):
+    if pins_there := pylock_pins(lock) or uv_lock_pins(lock):
         return {canonicalize_name(name): version for name, version in pins_there.items()}
     pins: dict[str, str] = {}
     for line in lock.splitlines():

@@ -3,7 +3,7 @@
 Every message is one line that ends with what to do next; the same facts are in the fields.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, ClassVar, Literal
 
@@ -53,6 +53,14 @@ class ProjectSettingsInvalid(ProjectError):
     def __init__(self, path: str, problem: str) -> None:
         self.path, self.problem = path, problem
         super().__init__(_one_line(f"{path}: {problem}"))
+
+
+class ProjectChanged(ProjectError):
+    """It was edited between the moment when its hash was taken and the moment when its files were wanted."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        super().__init__(f"{_one_line(path)} was changed while it was captured; try again")
 
 
 class UnlockedRequirements(ProjectError):
@@ -160,6 +168,21 @@ class EnvironmentBroken(EnvsError):
         )
 
 
+class EnvironmentDamaged(EnvsError):
+    """Files of an environment, or of its layer, are not what was built, and somebody runs in it."""
+
+    fault = "machine"
+
+    def __init__(self, code_version_hash: str, problems: Sequence[str]) -> None:
+        self.code_version_hash, self.problems = code_version_hash, tuple(problems)
+        super().__init__(
+            _one_line(
+                f"environment {code_version_hash} is damaged ({'; '.join(problems)}) and in use, so it is not rebuilt: "
+                f"try again when nothing runs in it"
+            )
+        )
+
+
 class EnvironmentBuildFailed(EnvsError):
     """`log_tail`: the last meaningful lines of the tool that failed. `log_path`: all of it, or None.
 
@@ -194,6 +217,16 @@ class IndexUnreachable(EnvironmentBuildFailed):
     """The package index did not answer, so nothing is known against the lock: the same may succeed later."""
 
     fault = "machine"
+
+
+class WheelsUnusable(EnvsError):
+    """Wheels in a store are missing, damaged or not those of the lock; `problem` says which."""
+
+    fault: ClassVar[Fault] = "store"
+
+    def __init__(self, problem: str) -> None:
+        self.problem = problem
+        super().__init__(f"the stored wheels cannot be used: {problem}")
 
 
 # Of uv, when no answer came, or none of the index itself.
@@ -279,4 +312,7 @@ def explain_os_error(error: OSError) -> str:
         return "no space left on its disk; free some, or move it to a larger one, and try again"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"{error.strerror}: {error.filename}; make it writable for this user, or choose another place"
+    if error.errno in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS):
+        # flock: two builders could not be kept apart, nor an environment from being removed under a step.
+        return f"its file system keeps no locks ({error.strerror}); put it on a local disk"
     return f"{error.strerror or error}: {error.filename}; see to that, and try again"

@@ -9,15 +9,20 @@ import json
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 from envs.errors import CacheUnusable, EnvsError, explain_os_error
-from envs.locks import exclusive_now, take_shared
-from envs.manifest import FileEntry, Manifest, ManifestInvalid
-from envs.materialize import MANIFEST, MARKER, PROJECT, compiled_digest, read_environment
+from envs.file_lists import file_problem, files_below, read_file_list, sampled_problem
+from envs.layers import FILES as LAYER_FILES
+from envs.layers import MARKER as LAYER_MARKER
+from envs.layers import lease_path as layer_lease_path
+from envs.locks import exclusive_now, is_held, take_shared, take_shared_to_read
+from envs.manifest import Manifest, ManifestInvalid
+from envs.materialize import MANIFEST, MARKER, PROJECT, Environment, compiled_digest, read_environment
 from envs.stores import ArtifactStore
+from envs.trash import discard
 
 # How many problems of one environment are told; the rest is a number.
 PROBLEMS_TOLD = 20
@@ -28,14 +33,40 @@ LOOK_SECONDS = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Inspected:
-    """One environment. `verdict`: "sound", "quarantined" (moved to `moved_to`), "damaged" (it is, and was left where it
-    is, since somebody runs in it), or "unknown": nothing to compare it with, see `problems`.
+    """One environment, or one layer, whose key is its `hash`.
+
+    verdict: "sound", "quarantined" (moved to `moved_to`), "damaged" (it is, and was left where it is, since somebody
+    runs in it or the cache can only be read), or "unknown": see `problems`.
     """
 
     hash: str
     verdict: Literal["sound", "quarantined", "damaged", "unknown"]
     problems: tuple[str, ...] = ()
     moved_to: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """One thing that is wrong with an environment, or, with a `layer_key`, with the layer below it."""
+
+    code_version_hash: str
+    problem: str
+    layer_key: str | None = None
+
+
+def sampled_damage(environment: Environment) -> Damage | None:
+    """Look at one file of the project and one of the layer, picked at random: damage is found by and by, for a tenth of
+    a millisecond a lease.
+    """
+    project = str(environment.project)
+    if problem := sampled_problem(project, str(environment.root / MANIFEST)):
+        return Damage(environment.hash, problem)
+    if environment.layer_root is None:
+        return None
+    layer = str(environment.layer_root)
+    if problem := sampled_problem(layer, os.path.join(layer, LAYER_FILES)):
+        return Damage(environment.hash, f"{problem} in its layer", os.path.basename(layer))
+    return None
 
 
 def inspect_environment(
@@ -48,7 +79,9 @@ def inspect_environment(
     root = os.path.join(cache_root, "versions", code_version_hash)
     lease = os.path.join(cache_root, "leases", f"{code_version_hash}.lock")
     try:
-        descriptor = take_shared(lease)  # nobody removes it while we read
+        read_only = not os.access(cache_root, os.W_OK)
+        # Nobody removes it while we read.
+        descriptor = take_shared_to_read(lease, root) if read_only else take_shared(lease)
         try:
             if read_environment(root, code_version_hash) is None:
                 return None
@@ -62,14 +95,74 @@ def inspect_environment(
                 problems = list(_problems(root, manifest))
         finally:
             os.close(descriptor)
-        if not problems:
-            return Inspected(code_version_hash, "sound")
-        if len(problems) > PROBLEMS_TOLD:
-            problems[PROBLEMS_TOLD:] = [f"and {len(problems) - PROBLEMS_TOLD} more"]
-        moved_to = _quarantine(cache_root, root, lease)
-        return Inspected(code_version_hash, "quarantined" if moved_to else "damaged", tuple(problems), moved_to)
+        put_aside = None if read_only else lambda: quarantine_environment(cache_root, code_version_hash)
+        return _inspected(code_version_hash, problems, put_aside)
     except OSError as error:
         raise CacheUnusable(cache_root, explain_os_error(error)) from error
+
+
+def inspect_layer(cache_root: str, key: str) -> Inspected | None:
+    """Look at one layer, and put it aside when it is damaged and nobody runs on it; None when it is not there.
+
+    Raises CacheUnusable.
+    """
+    root = os.path.join(cache_root, "layers", key)
+    lease = layer_lease_path(cache_root, key)
+    try:
+        read_only = not os.access(cache_root, os.W_OK)
+        descriptor = take_shared_to_read(lease, root) if read_only else take_shared(lease)
+        try:
+            try:
+                with open(os.path.join(root, LAYER_MARKER), "rb") as file:
+                    digest = json.load(file).get("files_sha256")
+                with open(os.path.join(root, LAYER_FILES), "rb") as file:
+                    data = file.read()
+            except FileNotFoundError:
+                if not os.path.exists(os.path.join(root, LAYER_MARKER)):
+                    return None
+                return Inspected(key, "unknown", ("it was built by a release that kept no list of its files",))
+            problems = list(_layer_problems(root, data, digest))
+        finally:
+            os.close(descriptor)
+        return _inspected(key, problems, None if read_only else lambda: quarantine_layer(cache_root, key))
+    except (OSError, ValueError) as error:
+        problem = explain_os_error(error) if isinstance(error, OSError) else f"{LAYER_MARKER} of {root} is damaged"
+        raise CacheUnusable(cache_root, problem) from error
+
+
+def _layer_problems(root: str, data: bytes, digest: str) -> Iterator[str]:
+    if hashlib.sha256(data).hexdigest() != digest:
+        yield f"{LAYER_FILES} is not what was written"
+        return
+    known = read_file_list(data)
+    found = {
+        path: status
+        for path, status in files_below(root)
+        # Links lead to the interpreter. What else is beside bytecode was left there by whoever ran it; no import reads
+        # it, except that under `python -O`, which no step runs under.
+        if path in known
+        or not (
+            path in (LAYER_MARKER, LAYER_FILES)
+            or stat.S_ISLNK(status.st_mode)
+            or ("/__pycache__/" in path and (not path.endswith(".pyc") or ".opt-" in path))
+        )
+    }
+    for path in sorted(known.keys() | found.keys()):
+        if path not in known:
+            yield f"{path} does not belong to it"
+        elif path not in found:
+            yield f"{path} is missing"
+        elif problem := file_problem(os.path.join(root, path), known[path], found[path]):
+            yield f"{path} {problem}"
+
+
+def _inspected(name: str, problems: list[str], put_aside: Callable[[], str | None] | None) -> Inspected:
+    if not problems:
+        return Inspected(name, "sound")
+    if len(problems) > PROBLEMS_TOLD:
+        problems[PROBLEMS_TOLD:] = [f"and {len(problems) - PROBLEMS_TOLD} more"]
+    moved_to = put_aside() if put_aside else None
+    return Inspected(name, "quarantined" if moved_to else "damaged", tuple(problems), moved_to)
 
 
 def _manifest(root: str, code_version_hash: str, store: ArtifactStore | None) -> Manifest | None:
@@ -101,51 +194,62 @@ def _marker(root: str) -> dict[str, object]:
 def _problems(root: str, manifest: Manifest) -> Iterator[str]:
     project = os.path.join(root, PROJECT)
     known = {file.path: file for file in manifest.files}
-    found = dict(_files(project))
+    found = dict(files_below(project, without="__pycache__"))  # bytecode has a digest of its own
     for path in sorted(known.keys() | found.keys()):
         if path not in known:
             yield f"{path} does not belong to it"
         elif path not in found:
             yield f"{path} is missing"
-        elif problem := _file_problem(os.path.join(project, path), known[path], found[path]):
+        elif problem := file_problem(os.path.join(project, path), known[path], found[path]):
             yield f"{path} {problem}"
     compiled = _marker(root).get("compiled_sha256")
     if compiled is not None and compiled_digest(project) != compiled:
         yield "its bytecode is not what was compiled"
 
 
-def _files(project: str) -> Iterator[tuple[str, os.stat_result]]:
-    """All but bytecode, which has a digest of its own."""
-    for folder, folders, names in os.walk(project):
-        folders[:] = [name for name in folders if name != "__pycache__"]
-        links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
-        for name in (*names, *links):
-            path = os.path.join(folder, name)
-            yield os.path.relpath(path, project).replace(os.sep, "/"), os.lstat(path)
+def quarantine_environment(cache_root: str, code_version_hash: str) -> str | None:
+    """Move the environment aside; where to, or None when somebody runs in it, or it is gone. Raises OSError."""
+    lease = os.path.join(cache_root, "leases", f"{code_version_hash}.lock")
+    with exclusive_now(lease, patience_seconds=LOOK_SECONDS) as alone:
+        return _moved(cache_root, os.path.join(cache_root, "versions", code_version_hash)) if alone else None
 
 
-def _file_problem(path: str, file: FileEntry, status: os.stat_result) -> str | None:
-    if not stat.S_ISREG(status.st_mode):
-        return "is no longer a file"
-    if status.st_size != file.size:
-        return f"has {status.st_size} bytes instead of {file.size}"
-    if bool(status.st_mode & stat.S_IXUSR) != file.executable:
-        return "is executable" if not file.executable else "is not executable"
-    with open(path, "rb") as content:
-        if hashlib.file_digest(content, "sha256").hexdigest() != file.sha256:
-            return "has another content"
-    return None
+def quarantine_layer(cache_root: str, key: str) -> str | None:
+    """Move the layer aside; where to, or None when somebody runs on it or builds on it, or it is gone. Raises OSError.
+
+    The environments that stand on it go: they are built again, on another one, when they are wanted.
+    """
+    root = os.path.join(cache_root, "layers", key)
+    # Whoever holds this keeps others from building on it; nobody else can run on it once its environments are gone.
+    with exclusive_now(layer_lease_path(cache_root, key), patience_seconds=LOOK_SECONDS) as nobody_builds:
+        if not nobody_builds:
+            return None
+        standing = _standing_on(cache_root, root)
+        if any(is_held(lease_path) for lease_path in standing.values()):
+            return None
+        for name, lease in standing.items():
+            with exclusive_now(lease, patience_seconds=LOOK_SECONDS) as alone:
+                if not alone:
+                    return None
+                discard(cache_root, os.path.join(cache_root, "versions", name))
+        return _moved(cache_root, root)
 
 
-def _quarantine(cache_root: str, root: str, lease: str) -> str | None:
-    """Move the environment aside; where to, or None when somebody runs in it."""
+def _standing_on(cache_root: str, layer_root: str) -> dict[str, str]:
+    """The environments on a layer, by hash, with the files of their leases."""
+    found = {}
+    for name in sorted(os.listdir(os.path.join(cache_root, "versions"))):
+        environment = read_environment(os.path.join(cache_root, "versions", name), name)
+        if environment and str(environment.layer_root) == layer_root:
+            found[name] = os.path.join(cache_root, "leases", f"{name}.lock")
+    return found
+
+
+def _moved(cache_root: str, root: str) -> str | None:
     quarantine = os.path.join(cache_root, "quarantine")
     os.makedirs(quarantine, mode=0o700, exist_ok=True)
-    with exclusive_now(lease, patience_seconds=LOOK_SECONDS) as alone:
-        if not alone:
-            return None
-        target = os.path.join(quarantine, f"{os.path.basename(root)}-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}")
-        with contextlib.suppress(FileNotFoundError):
-            os.rename(root, target)
-            return target
+    target = os.path.join(quarantine, f"{os.path.basename(root)}-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}")
+    with contextlib.suppress(FileNotFoundError):
+        os.rename(root, target)
+        return target
     return None

@@ -104,6 +104,12 @@ def probe(path: str) -> Interpreter | None:
     return _probed[key]
 
 
+def stamp(path: str) -> list[int]:
+    """What an upgrade of the interpreter at `path` changes, and nothing else does. Raises OSError."""
+    status = os.stat(path)
+    return [status.st_size, status.st_mtime_ns]
+
+
 def _ask(path: str) -> Interpreter | None:
     try:
         # -I -S: neither the user's environment nor any .pth file has a say.

@@ -11,37 +11,28 @@ import hashlib
 import json
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from envs.disk import disk_bytes, write_whole
-from envs.errors import CacheUnusable, EnvironmentBuildFailed, build_failed
+from envs.errors import EnvironmentBuildFailed
 from envs.failures import forget, refuse_if_failing, remember
+from envs.file_lists import seal
+from envs.installing import Installer, install
 from envs.interpreters import Interpreter
 from envs.locks import exclusive, take_shared
 from envs.manifest import Lock, canonical_json
 from envs.pylock import is_pylock
+from envs.stores import ArtifactStore
 from envs.virtual_environment import create_virtual_environment
+from envs.wheel_building import requirements_of
 
 MARKER = ".hwe-layer.json"
+FILES = ".hwe-files.json"  # see envs.file_lists
 # uv tells the two formats apart by their names.
 LOCK_COPY = "hwe-requirements.txt"
 PYLOCK_COPY = "pylock.toml"
-
-# The last lines of uv's output hold the cause; more would not be read in one line.
-TAIL_LINES = 4
-
-# Below this nothing can be installed, so a failure beside it needs no other explanation.
-FULL_BYTES = 1024**2
-
-# They would point uv or the interpreter under it at something else than the layer.
-_MISLEADING = (
-    "VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "UV_SYSTEM_PYTHON",
-    "UV_PYTHON", "UV_PROJECT_ENVIRONMENT", "UV_TARGET", "UV_PREFIX", "UV_CONSTRAINT", "UV_OVERRIDE",
-    "UV_NO_VERIFY_HASHES", "UV_PYTHON_PREFERENCE", "UV_BREAK_SYSTEM_PACKAGES",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +45,7 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """On which a layer is built. `forgive_before`: see `refuse_if_failing`.
+    """On which a layer is built. `forgive_before`: see `refuse_if_failing`. `store`: where wheels may be.
 
     offline: without a network or an index, to find out whether that can be done; a failure is then not remembered,
     since it says nothing about those who may use one.
@@ -62,6 +53,7 @@ class Terms:
 
     forgive_before: float = 0.0
     offline: bool = False
+    store: ArtifactStore | None = None
 
     def refuse_if_failing(self, cache_root: str, key: str) -> None:
         """Raise EnvironmentBuildFailed when the layer failed a moment ago."""
@@ -116,7 +108,7 @@ def provide_layer(
             return layer
         terms.refuse_if_failing(cache_root, key)
         try:
-            layer = _build(cache_root, root, key, lock, lock_text, interpreter, lock_descriptor, offline=terms.offline)
+            layer = _build(cache_root, root, key, lock, lock_text, interpreter, lock_descriptor, terms)
         except EnvironmentBuildFailed as error:
             shutil.rmtree(root, ignore_errors=True)
             if terms.offline:
@@ -153,22 +145,25 @@ def _build(
     lock_text: str,
     interpreter: Interpreter,
     lock_descriptor: int,
-    *,
-    offline: bool,
+    terms: Terms,
 ) -> Layer:
     if os.path.lexists(root):  # a killed build
         shutil.rmtree(root)
     os.mkdir(root, 0o755)
     site_packages = create_virtual_environment(root, interpreter, os.path.join(cache_root, "virtualenv"))
-    lock_copy = PYLOCK_COPY if is_pylock(lock.path) else LOCK_COPY
-    with open(os.path.join(root, lock_copy), "w", encoding="utf-8", newline="\n") as file:
-        file.write(lock_text)
+    name = PYLOCK_COPY if is_pylock(lock.path) else LOCK_COPY
+    with open(os.path.join(root, name), "w", encoding="utf-8", newline="\n") as file:
+        file.write(lock_text if is_pylock(lock.path) else requirements_of(lock, lock_text))
     # Ends uv's search for settings here: a cache may lie inside a project whose own are not meant for this.
     with open(os.path.join(root, "uv.toml"), "w", encoding="utf-8"):
         pass
-    log_name = f"layer-{key}{'-offline' if offline else ''}.log"
-    _install(root, os.path.join(cache_root, "logs", log_name), lock_descriptor, lock_copy, offline=offline)
+    log_path = os.path.join(cache_root, "logs", f"layer-{key}{'-offline' if terms.offline else ''}.log")
+    installer = Installer(root, lock_descriptor, log_path)
+    install(installer, name, lock, lock_text, interpreter, terms.store, offline=terms.offline)
+    files = seal(root)
+    write_whole(os.path.join(root, FILES), files)
     marker = {
+        "files_sha256": hashlib.sha256(files).hexdigest(),
         "interpreter": interpreter.path,
         "site_packages": os.path.relpath(site_packages, root),
         "size_bytes": disk_bytes(root),
@@ -176,57 +171,3 @@ def _build(
     }
     write_whole(os.path.join(root, MARKER), canonical_json(marker))
     return Layer(root, site_packages)
-
-
-def _install(root: str, log_path: str, lock_descriptor: int, lock_copy: str, *, offline: bool) -> None:
-    import uv
-
-    environ = {key: value for key, value in os.environ.items() if key not in _MISLEADING}
-    # Copies: a step that changes a file of a package in place would, through a hard link, change it in uv's
-    # cache and so in every layer built from it later.
-    environ.setdefault("UV_LINK_MODE", "copy")
-    environ |= {
-        "UV_PYTHON_DOWNLOADS": "never",
-        # Nobody edits a layer, so no import needs to look at the source.
-        "PYC_INVALIDATION_MODE": "UNCHECKED_HASH",
-        "NO_COLOR": "1",
-        "UV_NO_PROGRESS": "1",
-    }
-    if offline:
-        environ["UV_OFFLINE"] = "1"
-    command = [
-        uv.find_uv_bin(), "pip", "sync", "--require-hashes", "--compile-bytecode",
-        "--python", os.path.join(root, "bin", "python"), lock_copy,
-    ]  # fmt: skip
-    # The output comes through a pipe, not into the log itself: on a full disk the reason is all we want to
-    # keep.
-    done = subprocess.run(
-        command, cwd=root, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, pass_fds=[lock_descriptor], check=False,
-    )  # fmt: skip
-    output = done.stdout.decode("utf-8", "replace")
-    kept: str | None = log_path
-    try:
-        with open(log_path, "w", encoding="utf-8") as log:
-            log.write(f"$ {' '.join(command)}\n{output}\nexit code {done.returncode}\n")
-    except OSError:
-        kept = None
-    if done.returncode:
-        if is_disk_full(root, output):
-            raise CacheUnusable(root, "no space left on its disk; free some, or move it to a larger one, and try again")
-        raise build_failed("installing the locked requirements", _tail(output), kept)
-
-
-def is_disk_full(path: str, output: str) -> bool:
-    if "No space left on device" in output or "os error 28" in output:
-        return True
-    with contextlib.suppress(OSError):
-        status = os.statvfs(path)
-        return status.f_bavail * status.f_frsize < FULL_BYTES
-    return False
-
-
-def _tail(output: str) -> str:
-    lines = [line.strip(" ×╰─▶├│") for line in output.splitlines()]
-    lines = [line for line in lines if line and not line.startswith(("Resolved ", "Using Python ", "warning:"))]
-    return " | ".join(lines[-TAIL_LINES:])

@@ -54,9 +54,11 @@ def exclusive_now(path: str, *, patience_seconds: float = 0.0) -> Iterator[bool]
 def is_held(path: str) -> bool:
     """Whether somebody has the lock, shared or not. Takes it for a moment: see `exclusive_now`."""
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
+    except PermissionError:  # of somebody else, in a cache that we only read
+        return True
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -69,6 +71,23 @@ def is_held(path: str) -> bool:
 def take_shared(path: str) -> int:
     """Wait for a shared lock. Gives the descriptor; whoever closes it gives the lock back."""
     return _take(path, fcntl.LOCK_SH)
+
+
+def take_shared_to_read(*paths: str) -> int:
+    """A shared lock on the first of the paths that is there, without writing anything: for what can only be read.
+
+    Where none is, nobody who could build or remove has been there, and there is nothing to lock.
+    """
+    for path in paths:
+        with contextlib.suppress(FileNotFoundError, PermissionError):
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_SH)
+            except BaseException:
+                os.close(descriptor)
+                raise
+            return descriptor
+    return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
 
 def _take(path: str, kind: int) -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 from envs.artifact import extract
 from envs.disk import disk_bytes, write_whole
 from envs.errors import ArtifactCorrupt, CodeVersionNotFound, UnlockedRequirements
-from envs.interpreters import Interpreter, find_interpreter
+from envs.interpreters import Interpreter, find_interpreter, probe, stamp
 from envs.layers import MARKER as LAYER_MARKER
 from envs.layers import ORDINARY, Layer, Terms, layer_in_use, refuse_if_lock_fails
 from envs.manifest import Manifest, canonical_json
@@ -45,6 +45,18 @@ class Environment:
     interpreter_version: str
     import_paths: tuple[Path, ...]
     bin_directories: tuple[Path, ...]
+    interpreter_stamp: tuple[int, ...] = ()
+    interpreter_fingerprint: str = ""
+
+    def is_outdated(self) -> bool:
+        """Whether the interpreter was replaced by another build since: compiled packages may not fit it."""
+        try:
+            if not self.interpreter_stamp or self.interpreter_stamp == tuple(stamp(str(self.interpreter))):
+                return False
+        except OSError:
+            return False  # that it is missing is another matter
+        now = probe(str(self.interpreter))
+        return now is None or now.fingerprint != self.interpreter_fingerprint
 
     def missing_part(self) -> str | None:
         """What an upgrade of the machine or a hand took away from under it; None when it can run."""
@@ -76,6 +88,9 @@ def read_environment(root: str, code_version_hash: str) -> Environment | None:
             interpreter_version=marker["interpreter_version"],
             import_paths=tuple(here / path for path in marker["import_paths"]),
             bin_directories=tuple(base / "bin" for base in (here, layer_root) if base),
+            # Not there in one that was built by an older release.
+            interpreter_stamp=tuple(marker.get("interpreter_stamp", ())),
+            interpreter_fingerprint=marker.get("interpreter_fingerprint", ""),
         )
     except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
         return None
@@ -103,6 +118,7 @@ def materialize(
         report("verify")
         manifest = stored.verify()
         interpreter = find_interpreter(manifest.python)
+        interpreter_stamp = stamp(interpreter.path)
         if manifest.lock:
             refuse_if_lock_fails(cache_root, manifest.lock, interpreter, terms)
         os.makedirs(os.path.dirname(root), mode=0o700, exist_ok=True)  # somebody may have emptied the cache
@@ -124,6 +140,8 @@ def materialize(
             "hash": code_version_hash,
             "import_paths": import_paths,
             "interpreter": interpreter.path,
+            "interpreter_fingerprint": interpreter.fingerprint,
+            "interpreter_stamp": interpreter_stamp,
             "interpreter_version": interpreter.version,
             "layer_root": layer.root if layer else None,
             "schema": MARKER_SCHEMA,

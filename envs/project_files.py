@@ -61,13 +61,8 @@ def list_project_files(root: str, settings: ProjectSettings) -> list[ProjectFile
 
     pyproject.toml and the lock file are always among them. Raises the errors of class ProjectError.
     """
-    always = {PYPROJECT, settings.requirements}
-    excluded = _matcher("exclude", settings.exclude)
-    included = None if settings.include is None else _matcher("include", settings.include)
     files: list[ProjectFile] = []
-    for path, entry in _walk(root, "", excluded, always):
-        if included is not None and path not in always and not included(path):
-            continue
+    for path, entry in _wanted(root, settings):
         disk_path = _resolved(root, path, entry)
         normal = unicodedata.normalize("NFC", path)
         if problem := path_problem(normal):
@@ -85,6 +80,29 @@ def list_project_files(root: str, settings: ProjectSettings) -> list[ProjectFile
     if collision := find_case_collision(paths):
         raise CaseCollision(*collision)
     return files
+
+
+def survey(root: str, settings: ProjectSettings) -> list[tuple[str, str, os.stat_result]]:
+    """What `list_project_files` lists, as path, path on disk and status, with none of the paths looked at twice: to be
+    compared with a list that was. Raises the errors of class ProjectError, OSError.
+    """
+    found = []
+    for path, entry in _wanted(root, settings):
+        is_link = entry.is_symlink()
+        disk_path = _resolved(root, path, entry) if is_link else entry.path
+        status = os.stat(disk_path) if is_link else entry.stat(follow_symlinks=False)
+        found.append((path if path.isascii() else unicodedata.normalize("NFC", path), disk_path, status))
+    found.sort(key=lambda file: file[0].encode("utf-8", "surrogateescape"))
+    return found
+
+
+def _wanted(root: str, settings: ProjectSettings) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    always = {PYPROJECT, settings.requirements}
+    excluded = _matcher("exclude", settings.exclude)
+    included = None if settings.include is None else _matcher("include", settings.include)
+    for path, entry in _walk(root, "", excluded, always):
+        if included is None or path in always or included(path):
+            yield path, entry
 
 
 def _walk(

@@ -39,6 +39,19 @@ def pylock_pins(text: str) -> dict[str, str]:
         return {}
 
 
+def pylock_requirements(text: str) -> str:
+    """One that `check_pylock` finds nothing wrong with, as requirements with hashes."""
+    lines = []
+    for package in tomllib.loads(text).get("packages", []):
+        files = list(_files(package))
+        by_url = "archive" in package or "version" not in package
+        pin = f" @ {files[0]['url']}" if by_url else f"=={package['version']}"
+        marker = f" ; {package['marker']}" if "marker" in package else ""
+        hashes = {f"{name}:{file['hashes'][name]}" for file in files for name in _HEX_DIGITS if name in file["hashes"]}
+        lines.append(f"{package['name']}{pin}{marker} " + " ".join(f"--hash={value}" for value in sorted(hashes)))
+    return "\n".join(lines) + "\n"
+
+
 def _problem(package: dict[str, Any]) -> str | None:
     name = package.get("name")
     if not isinstance(name, str):

@@ -12,16 +12,21 @@ from typing import Any
 from envs.errors import UnlockedRequirements
 from envs.manifest import Lock
 from envs.pylock import check_pylock, is_pylock
+from envs.uv_lock import check_uv_lock, is_uv_lock
 
 COMPILE_PYPROJECT = "uv pip compile --generate-hashes pyproject.toml -o requirements.txt"
 COMPILE_PYLOCK = "uv pip compile pyproject.toml -o pylock.toml"
 
+COMPILE_UV_LOCK = "uv lock"
+
 # Lock files of other tools, and how to turn them into the one format that all of them can write.
 _FOREIGN_LOCKS = {
-    "uv.lock": "uv export --no-dev --no-emit-project -o requirements.txt",
     "poetry.lock": "poetry export -f requirements.txt -o requirements.txt",
     "Pipfile.lock": "pipenv requirements --hash > requirements.txt",
 }
+
+# Formats that are a whole document, told by their names, with what writes them.
+_WHOLE_FORMATS = ((is_pylock, check_pylock, COMPILE_PYLOCK), (is_uv_lock, check_uv_lock, COMPILE_UV_LOCK))
 
 # They name indexes and kinds of files, which the hashes make harmless. Everything else would read other
 # files.
@@ -45,11 +50,12 @@ def read_lock(path: str, data: bytes) -> Lock | None:
         text = lock_text(data)
     except ValueError:
         raise UnlockedRequirements(path, "is not UTF-8 text", command) from None
-    if is_pylock(path):
-        packages, problem = check_pylock(text)
-        if problem:
-            raise UnlockedRequirements(path, problem, COMPILE_PYLOCK)
-        return Lock(path, hashlib.sha256(text.encode()).hexdigest()) if packages else None
+    for is_such, check, compile_it in _WHOLE_FORMATS:
+        if is_such(path):
+            packages, problem = check(text)
+            if problem:
+                raise UnlockedRequirements(path, problem, compile_it)
+            return Lock(path, hashlib.sha256(text.encode()).hexdigest()) if packages else None
     required = False
     for number, line in _logical_lines(text):
         if line.startswith("-"):

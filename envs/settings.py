@@ -20,7 +20,7 @@ logger = logging.getLogger("envs")
 
 PYPROJECT = "pyproject.toml"
 PYTHON_VERSION_FILE = ".python-version"
-DEFAULT_LOCKS = ("requirements.lock", "requirements.txt", "pylock.toml")
+DEFAULT_LOCKS = ("requirements.lock", "requirements.txt", "pylock.toml", "uv.lock")
 
 # 3.9 is the oldest on which a step process is tested; below it `cloudpickle` protocol 5 and pidfd are
 # missing.

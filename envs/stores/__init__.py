@@ -11,7 +11,7 @@ from envs.stores.datashard import SCHEME as DATASHARD
 from envs.stores.datashard import DataShardStore
 from envs.stores.directory import DirectoryStore
 from envs.stores.objects import SCHEMES, ObjectStore
-from envs.stores.stored import Storable, StoredArtifact, read_stored_file, storable
+from envs.stores.stored import KeepsFiles, Storable, StoredArtifact, files_of, read_stored_file, storable
 
 
 @runtime_checkable
@@ -90,9 +90,11 @@ def copy_version(code_version_hash: str, source: ArtifactStore, target: Artifact
 __all__ = [
     "ArtifactStore",
     "DirectoryStore",
+    "KeepsFiles",
     "Storable",
     "StoredArtifact",
     "copy_version",
+    "files_of",
     "open_store",
     "read_stored_file",
 ]

@@ -2,6 +2,7 @@
 
 <root>/artifacts/<aa>/<artifact_id>.zip    written elsewhere, synced, renamed: whole or absent
 <root>/versions/<aa>/<code_version_hash>   {"artifact_id":…,"format":1,"size_bytes":…}, after the artifact
+<root>/wheels/, <root>/wheel-lists/        see envs.wheels
 <root>/incoming/                           what is being written; a killed put leaves its file here
 """
 
@@ -94,6 +95,24 @@ class DirectoryStore:
         if len(matches) > 1:
             raise AmbiguousHash(prefix, matches)
         return matches[0]
+
+    def put_file(self, name: str, source: BinaryIO) -> None:
+        with self._os_errors():
+            self._write(self._file_path(name), lambda target: _copy(source, target))
+
+    def open_file(self, name: str) -> BinaryIO | None:
+        with self._os_errors():
+            try:
+                return open(self._file_path(name), "rb")
+            except FileNotFoundError:
+                return None
+
+    def file_names(self, folder: str) -> Sequence[str]:
+        with self._os_errors():
+            return sorted(_names(self._file_path(folder)))
+
+    def _file_path(self, name: str) -> str:
+        return os.path.join(self._root, *name.split("/"))
 
     def _pointer(self, code_version_hash: str) -> bytes | None:
         """What is known of a version, as canonical JSON, or damaged; None when it is not."""

@@ -2,6 +2,7 @@
 
 <prefix>/artifacts/<aa>/<artifact_id>.zip   an object appears whole or not at all
 <prefix>/versions/<aa>/<code_version_hash>  {"artifact_id":…,"e_tag":…,"format":1,"size_bytes":…}, after the artifact
+<prefix>/wheels/, <prefix>/wheel-lists/     see envs.wheels
 
 The entity tag in the pointer is what the store called the artifact when it took it: a put sees from it, without
 reading the artifact, whether the object is still that one.
@@ -11,7 +12,7 @@ import contextlib
 import hashlib
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO, cast
 from urllib.parse import parse_qsl, urlsplit
 
@@ -110,19 +111,9 @@ class ObjectStore:
                 problem = f"its pointer for code version {code_version_hash} in {self.location} is not readable"
                 raise ArtifactCorrupt("of unknown id", problem)
             artifact_id, size, _ = known
-            file = cast("BinaryIO", tempfile.SpooledTemporaryFile(SPOOL_BYTES))  # noqa: SIM115 - StoredArtifact closes it
-            try:
-                for chunk in self._obstore.get(self._store, _artifact_path(artifact_id)).stream():
-                    file.write(chunk)
-                    if file.tell() > size:
-                        raise ArtifactCorrupt(artifact_id, f"it has more than its {size} bytes in {self.location}")
-            except FileNotFoundError:
-                file.close()
-                raise ArtifactCorrupt(artifact_id, f"it is missing in {self.location}") from None
-            except BaseException:
-                file.close()
-                raise
-            file.seek(0)
+            file = self._fetched(_artifact_path(artifact_id), size, artifact_id)
+            if file is None:
+                raise ArtifactCorrupt(artifact_id, f"it is missing in {self.location}")
             return StoredArtifact(code_version_hash, artifact_id, size, self.location, file)
 
     def list(self) -> Iterator[str]:
@@ -139,11 +130,42 @@ class ObjectStore:
             raise AmbiguousHash(prefix, matches)
         return matches[0]
 
+    def put_file(self, name: str, source: BinaryIO) -> None:
+        with self._errors():
+            self._obstore.put(self._store, name, source)
+
+    def open_file(self, name: str) -> BinaryIO | None:
+        with self._errors():
+            return self._fetched(name)
+
+    def file_names(self, folder: str) -> Sequence[str]:
+        with self._errors():
+            listed = [item["path"] for chunk in self._obstore.list(self._store, prefix=folder) for item in chunk]
+        return sorted(path.rpartition("/")[2] for path in listed if path.rpartition("/")[0].endswith(folder))
+
     def _names(self, folder: str) -> Iterator[str]:
         for chunk in self._obstore.list(self._store, prefix=folder):
             for item in chunk:
                 if is_sha256(name := item["path"].rpartition("/")[2]):
                     yield name
+
+    def _fetched(self, path: str, size: int | None = None, artifact_id: str = "") -> BinaryIO | None:
+        """An object at byte 0, or None. Raises ArtifactCorrupt when it has more than `size` bytes."""
+        try:
+            chunks = self._obstore.get(self._store, path).stream()
+        except FileNotFoundError:
+            return None
+        file = cast("BinaryIO", tempfile.SpooledTemporaryFile(SPOOL_BYTES))  # noqa: SIM115 - whoever asked closes it
+        try:
+            for chunk in chunks:
+                file.write(chunk)
+                if size is not None and file.tell() > size:
+                    raise ArtifactCorrupt(artifact_id, f"it has more than its {size} bytes in {self.location}")
+        except BaseException:
+            file.close()
+            raise
+        file.seek(0)
+        return file
 
     def _put_artifact(self, version: Storable, path: str) -> str | None:
         """Returns the entity tag of the object that has these bytes now."""

@@ -2,9 +2,10 @@
 
 import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import BinaryIO, Protocol, Self
+from typing import BinaryIO, Protocol, Self, runtime_checkable
 
 from envs.artifact import CHUNK_BYTES, read_file, verify
 from envs.manifest import Manifest
@@ -23,6 +24,28 @@ class Storable(Protocol):
     def size_bytes(self) -> int: ...
 
     def open_artifact(self) -> BinaryIO: ...
+
+
+@runtime_checkable
+class KeepsFiles(Protocol):
+    """A store that also keeps files beside its artifacts, such as wheels. `name`: relative, with slashes.
+
+    All methods raise StoreUnusable.
+    """
+
+    def put_file(self, name: str, source: BinaryIO) -> None:
+        """Keep what `source` has from where it stands, whole or not at all; what was there is replaced."""
+
+    def open_file(self, name: str) -> BinaryIO | None:
+        """The file at byte 0, seekable, not verified; None when there is none. Close it."""
+
+    def file_names(self, folder: str) -> Sequence[str]:
+        """The files in `folder`, without it; nothing when there is no such folder."""
+
+
+def files_of(store: object) -> KeepsFiles | None:
+    """The store as one that keeps files, if it does."""
+    return store if isinstance(store, KeepsFiles) else None
 
 
 @dataclass(frozen=True, slots=True)

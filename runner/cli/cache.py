@@ -21,6 +21,7 @@ from envs import (
     evict,
     failed_builds,
     inspect_environment,
+    inspect_layer,
     take_inventory,
 )
 from runner.cli import ANSWER_IS_NO, complain, render
@@ -104,26 +105,40 @@ def verify_command(
     *,
     as_json: render.JsonOption = False,
 ) -> None:
-    """Read every project file of the environments and compare it with its manifest.
+    """Read every file of the environments and their layers, and compare it with the manifest and what was installed.
 
     One that differs is moved to quarantine/ in the cache, so that the next step builds it again; one in use is only
     told. Exit code 1: something was wrong.
     """
     with opened(load_settings(Path())) as installation:
         cache = _cache(installation)
-        wanted = _named(cache, versions) if versions else [one.hash for one in take_inventory(cache.root).versions]
+        inventory = take_inventory(cache.root)
+        wanted = _named(inventory, versions) if versions else [one.hash for one in inventory.versions]
+        under = {one.layer for one in inventory.versions if one.layer and one.hash in wanted}
+        keys = sorted(under) if versions else [one.key for one in inventory.layers]
         with ThreadPoolExecutor(READERS, thread_name_prefix="hwe-verify") as pool:
             found = pool.map(lambda name: inspect_environment(cache.root, name, installation.store), wanted)
             inspected = [one for one in found if one is not None]
-    wrong = [one for one in inspected if one.verdict != "sound"]
+            # Afterwards: putting a layer aside takes away the environments that stand on it.
+            layers = [one for one in pool.map(lambda key: inspect_layer(cache.root, key), keys) if one is not None]
+    wrong, wrong_layers = ([one for one in some if one.verdict != "sound"] for some in (inspected, layers))
     if as_json:
-        told = [{"code_version_hash": one.hash, **_without_hash(one)} for one in inspected]
-        render.print_json({"versions": told, "sound": len(inspected) - len(wrong), "wrong": len(wrong)})
+        document = {
+            "versions": [{"code_version_hash": one.hash, **_without_hash(one)} for one in inspected],
+            "layers": [{"key": one.hash, **_without_hash(one)} for one in layers],
+            "sound": len(inspected) - len(wrong),
+            "wrong": len(wrong),
+            "wrong_layers": len(wrong_layers),
+        }
+        render.print_json(document)
     else:
         for one in wrong:
-            _complain_of(one)
-        print(f"{len(inspected)} environments read, {len(wrong)} of them not what was built")
-    if wrong:
+            _complain_of("environment", one)
+        for one in wrong_layers:
+            _complain_of("layer", one)
+        print(f"{len(inspected)} environments read, {len(wrong)} of them not what was built", end="; ")
+        print(f"{len(layers)} layers, {len(wrong_layers)} of them")
+    if wrong or wrong_layers:
         sys.stdout.flush()
         raise typer.Exit(ANSWER_IS_NO)
 
@@ -153,8 +168,8 @@ def _pins(installation: Installation) -> dict[str, int]:
     return {one.code_version_hash: one.runs for one in installation.ledger.census()}
 
 
-def _named(cache: EnvCache, given: list[str]) -> list[str]:
-    there = [one.hash for one in take_inventory(cache.root).versions]
+def _named(inventory: Inventory, given: list[str]) -> list[str]:
+    there = [one.hash for one in inventory.versions]
     return [_one(prefix.lower(), there) for prefix in given]
 
 
@@ -243,10 +258,10 @@ def _without_hash(one: Inspected) -> dict[str, Any]:
     return {"verdict": one.verdict, "problems": list(one.problems), "moved_to": one.moved_to}
 
 
-def _complain_of(one: Inspected) -> None:
+def _complain_of(kind: str, one: Inspected) -> None:
     what = {
         "quarantined": f"moved to {one.moved_to}; the next step builds it again",
-        "damaged": "left, since somebody runs in it: end that, and verify again",
+        "damaged": "left, since somebody runs in it or it can only be read: see to that, and verify again",
         "unknown": "cannot be told",
     }[one.verdict]
-    complain(f"environment {one.hash[:12]}: {'; '.join(one.problems)}: {what}")
+    complain(f"{kind} {one.hash[:12]}: {'; '.join(one.problems)}: {what}")

@@ -93,6 +93,8 @@ def check_command(
             installation.settings.sandbox,
             network=allow_network,
             comparing=True,
+            writes=False,
+            project_variables=not replaying,  # without, nothing is run but what modules do on import
             variables=variables,
         ) as supervisor:
             supervisor.warm(version.hash)  # what fails here is no run's fault

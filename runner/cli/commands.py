@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from envs import capture
 from runner.cli import ANSWER_IS_NO, doctor, driving, render, set_up_logging
 from runner.cli.cache import cache_app
+from runner.cli.capturing import capture_command
 from runner.cli.checking import check_command
 from runner.cli.copy_artifacts import copy_command
 from runner.cli.diff import diff_command
@@ -84,30 +84,7 @@ PolicyOption = Annotated[
 VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")]
 HERE = Path()
 
-
-@app.command("capture")
-def capture_command(
-    project: Annotated[Path, typer.Argument(help="Directory of the code.")] = HERE,
-    *,
-    as_json: JsonOption = False,
-) -> None:
-    """Store the code of PROJECT as it is now and print its code version hash."""
-    with opened(load_settings(project, captures=True)) as installation:
-        version = capture(project)
-        installation.keep(version)
-    if as_json:
-        render.print_json(
-            {
-                "code_version_hash": version.hash,
-                "artifact_id": version.artifact_id,
-                "project": version.project,
-                "python": version.manifest.python,
-                "files": len(version.manifest.files),
-                "bytes": sum(entry.size for entry in version.manifest.files),
-            }
-        )
-    else:
-        print(version.hash)
+app.command("capture")(capture_command)
 
 
 @app.command("submit")

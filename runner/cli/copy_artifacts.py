@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from envs import EnvsError, copy_version, open_store
+from envs import EnvsError, copy_version, copy_wheels, open_store
 from runner.cli import COULD_NOT, complain, render
 
 
@@ -20,7 +20,7 @@ def copy_command(
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
 ) -> None:
-    """Copy artifacts from the store SOURCE to the store TARGET. What is there already is left; nothing is removed.
+    """Copy artifacts, with their wheels, from the store SOURCE to the store TARGET. What is there is left as it is.
 
     Each is verified before it is put. One that cannot be copied is told, the others are copied all the same, and the
     exit code is 3.
@@ -29,16 +29,20 @@ def copy_command(
     copied: list[str] = []
     skipped: list[str] = []
     failed: list[str] = []
+    wheels: set[str] = set()
     for name in [here.resolve(version) for version in versions] if versions else sorted(here.list()):
         try:
-            (copied if copy_version(name, here, there) else skipped).append(name)
+            is_new = copy_version(name, here, there)
+            wheels.update(wheel.sha256 for wheel in copy_wheels(name, here, there))
+            (copied if is_new else skipped).append(name)
         except EnvsError as error:
             failed.append(name)
             complain(str(error))
     if as_json:
-        render.print_json({"copied": copied, "skipped": skipped, "failed": failed})
+        render.print_json({"copied": copied, "skipped": skipped, "failed": failed, "wheels": len(wheels)})
     else:
         print(f"{len(copied)} copied from {here.location} to {there.location}, {len(skipped)} were there", end="")
+        print(f"; {len(wheels)} wheels" if wheels else "", end="")
         print(f", {len(failed)} could not be copied" if failed else "")
     if failed:
         sys.stdout.flush()

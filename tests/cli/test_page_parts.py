@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import SimpleNamespace
 
@@ -131,12 +130,6 @@ def test_changed_packages_are_named_and_their_hashes_are_not_shown(stored, store
     assert [(file.lines, file.note) for file in found.files] == [((), "its packages are below")]
 
 
-@dataclass(frozen=True)
-class WithLogs(Replayed):
-    recorded_stdout: str | None = None
-    recorded_stderr: str | None = None
-
-
 def history(steps=0):
     now = datetime.now(UTC)
     run = SimpleNamespace(
@@ -159,11 +152,13 @@ def rendered(cache, replayed):
 
 def test_recorded_logs_stand_beside_the_new_ones(cache):
     fields = {"function": "a.b", "code_version_hash": "a" * 64, "verdict": "same", "replayed": "completed"}
-    told = rendered(cache, [WithLogs("s0", 1, **fields, stdout="now\n", recorded_stdout="then\n", recorded_stderr="")])
+    told = rendered(cache, [Replayed("s0", 1, **fields, stdout="now\n", recorded_stdout="then\n", recorded_stderr="")])
     assert "<mark>then</mark>" in told
     assert "<mark>now</mark>" in told
     assert "not recorded" not in told
-    told = rendered(cache, [WithLogs("s0", 1, **fields, stdout="now\n")])
+    alike = Replayed("s0", 1, **fields, stdout="now\n", recorded_stdout="then\n", recorded_stderr="", logs="same")
+    assert "<mark>" not in rendered(cache, [alike])  # what differs says where files lie
+    told = rendered(cache, [Replayed("s0", 1, **fields, stdout="now\n")])
     assert "not recorded" in told
 
 

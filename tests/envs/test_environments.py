@@ -1,11 +1,13 @@
 """Environments and layers, on every Python that is here."""
 
 import contextlib
+import glob
 import json
 import os
 import shutil
 import stat
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -188,6 +190,67 @@ def test_an_environment_whose_python_is_gone_is_rebuilt_when_nobody_runs_in_it(c
             pass
     with cache.lease(version.hash) as environment:
         assert run(environment, "print(1)") == "1"
+
+
+@pytest.fixture
+def own_python(tmp_path, monkeypatch):
+    """An installation of Python that is ours to patch: its "3.x", and how to."""
+    minor = next(m for m in ("3.12", "3.13", "3.11", "3.10") if m != f"{sys.version_info[0]}.{sys.version_info[1]}")
+    try:
+        theirs = find_interpreter(minor)
+    except envs.PythonNotFound as error:
+        pytest.skip(f"PATCHED INTERPRETERS NOT TESTED: {error}")
+    prefix = os.path.dirname(os.path.dirname(theirs.path))
+    library = tmp_path / "python" / "lib" / f"python{minor}"
+    leave = shutil.ignore_patterns("site-packages", "test", "__pycache__", "_sysconfigdata*")
+    shutil.copytree(f"{prefix}/lib/python{minor}", library, copy_function=os.symlink, ignore=leave)
+    (data,) = glob.glob(f"{prefix}/lib/python{minor}/_sysconfigdata*.py")
+    (tmp_path / "python/bin").mkdir()
+    python = tmp_path / "python/bin" / f"python{minor}"
+    shutil.copy(theirs.path, python)
+    configuration = library / os.path.basename(data)
+    configuration.write_text(Path(data).read_text())
+    monkeypatch.setenv("PATH", f"{python.parent}:{os.environ['PATH']}")
+
+    def patch(*, is_another_build=True):
+        if is_another_build:
+            with configuration.open("a") as file:
+                file.write("build_time_vars['SOABI'] += '-patched'\n")
+        os.utime(python)
+
+    return minor, python, patch
+
+
+def test_a_patched_python_gets_a_layer_of_its_own_and_never_under_somebody(cache, store, project, six_lock, own_python):
+    minor, python, patch = own_python
+    (project / "pyproject.toml").write_text(f'[tool.hwe]\npython = "{minor}"\n')
+    version = with_lock(project, store, six_lock)
+    with cache.lease(version.hash) as before:
+        assert before.interpreter == python
+        patch()
+        # As it is, as long as somebody runs in it: the minor version is the same.
+        with EnvCache(cache.root, store).lease(version.hash) as meanwhile:
+            assert meanwhile == before
+            assert run(meanwhile, "import six, orders.steps; print(1)") == "1"
+    with cache.lease(version.hash) as after:
+        assert after.interpreter == python
+        assert after.layer_root != before.layer_root
+        assert before.layer_root.is_dir()
+        assert run(after, "import six, orders.steps; print(1)") == "1"
+    with cache.lease(version.hash) as again:
+        assert again == after
+
+
+def test_the_same_build_installed_once_more_changes_nothing(cache, store, project, own_python):
+    minor, _, patch = own_python
+    (project / "pyproject.toml").write_text(f'[tool.hwe]\npython = "{minor}"\n')
+    version = capture(project)
+    store.put(version)
+    with cache.lease(version.hash) as before:
+        inode = os.stat(before.root).st_ino
+    patch(is_another_build=False)
+    with cache.lease(version.hash) as after:
+        assert os.stat(after.root).st_ino == inode
 
 
 def test_an_environment_without_its_layer_is_rebuilt(cache, store, project, six_lock):

@@ -6,7 +6,9 @@ import subprocess
 
 import pytest
 
-from envs import DirectoryStore, EnvCache, inspect_environment
+import envs
+from envs import DirectoryStore, EnvCache, capture, inspect_environment, inspect_layer
+from envs.file_lists import sampled_problem
 
 
 @pytest.fixture
@@ -105,3 +107,124 @@ def test_an_environment_of_an_older_release_is_compared_with_its_artifact(cache,
     assert inspect_environment(cache.root, version.hash, store).verdict == "sound"
     shutil.rmtree(root / "project/data")
     assert inspect_environment(cache.root, version.hash, store).verdict == "quarantined"
+
+
+@pytest.fixture
+def on_layer(cache, project, store, six_lock):
+    """Builds versions with the same lock; gives the layer below."""
+
+    def build(numbers):
+        (project / "requirements.txt").write_text(six_lock)
+        names = []
+        for number in range(numbers):
+            (project / "orders/number.py").write_text(f"NUMBER = {number}\n")
+            version = capture(project)
+            store.put(version)
+            names.append(version.hash)
+            with cache.lease(version.hash) as environment:
+                layer = environment.layer_root
+        return names, layer
+
+    return build
+
+
+def six_of(layer):
+    (path,) = layer.rglob("six.py")
+    return path
+
+
+LAYER_DAMAGES = {
+    "six.py has another content": lambda layer: in_place(six_of(layer), b"import", b"IMPORT"),
+    "six.py is missing": lambda layer: six_of(layer).unlink(),
+    "evil.pth does not belong to it": lambda layer: (six_of(layer).parent / "evil.pth").touch(),
+    ".pyc has another content": lambda layer: in_place(next(layer.rglob("six*.pyc")), b"six", b"xis"),
+    ".pyc does not belong to it": lambda layer: (six_of(layer).parent / "__pycache__/json.cpython-311.pyc").touch(),
+    "pyvenv.cfg is missing": lambda layer: (layer / "pyvenv.cfg").unlink(),
+    ".hwe-files.json is not what was written": lambda layer: in_place(layer / ".hwe-files.json", b"six", b"xis"),
+}
+
+
+@pytest.mark.parametrize("problem", LAYER_DAMAGES)
+def test_a_layer_that_differs_is_put_aside_with_what_stands_on_it(cache, on_layer, problem):
+    names, layer = on_layer(2)
+    assert inspect_layer(cache.root, layer.name).verdict == "sound"
+    LAYER_DAMAGES[problem](layer)
+    found = inspect_layer(cache.root, layer.name)
+    assert found.verdict == "quarantined"
+    assert any(problem in told for told in found.problems), found.problems
+    assert not layer.exists()
+    assert [cache.is_ready(name) for name in names] == [False, False]
+    for name in names:
+        with cache.lease(name) as environment:
+            assert subprocess.run([environment.python, "-c", "import six, orders.number"], check=False).returncode == 0
+    assert inspect_layer(cache.root, layer.name).verdict == "sound"
+
+
+def test_a_layer_that_somebody_runs_on_is_told_and_left(cache, on_layer):
+    names, layer = on_layer(2)
+    with cache.lease(names[1]):
+        six_of(layer).unlink()
+        found = inspect_layer(cache.root, layer.name)
+        assert (found.verdict, found.moved_to) == ("damaged", None)
+        assert layer.is_dir()
+        assert cache.is_ready(names[0])
+    assert inspect_layer(cache.root, layer.name).verdict == "quarantined"
+
+
+def test_what_is_left_beside_bytecode_is_no_damage_to_a_layer(cache, on_layer):
+    (name,), layer = on_layer(1)
+    with cache.lease(name) as environment:
+        subprocess.run([environment.python, "-O", "-c", "import six"], check=True)
+    (six_of(layer).parent / "__pycache__/six.numba.nbi").touch()
+    assert inspect_layer(cache.root, layer.name).verdict == "sound"
+
+
+def test_nothing_of_a_layer_can_be_written_once_it_is_finished(on_layer):
+    _, layer = on_layer(1)
+    files = [path for path in layer.rglob("*") if path.is_file() and not path.is_symlink()]
+    ours = {".hwe-layer.json", ".hwe-files.json"}
+    assert len(files) > 5
+    assert [path for path in files if path.name not in ours and path.stat().st_mode & 0o222] == []
+
+
+def leases_until(cache, name, stop):
+    """Leases, as steps do one after the other, until `stop` says so; it must come to that."""
+    for _ in range(2000):
+        with cache.lease(name) as environment:
+            if stop(environment):
+                return environment
+    raise AssertionError("it was never found")
+
+
+def test_damage_is_found_by_leases_and_mended(cache, on_layer):
+    (name,), layer = on_layer(1)
+    project = cache.lease(name)
+    with project as environment:
+        source = environment.project / "orders/steps.py"
+    in_place(source, b"n * 2", b"n * 3")
+    leases_until(cache, name, lambda environment: b"n * 2" in (environment.project / "orders/steps.py").read_bytes())
+    assert any(path.startswith(name) for path in os.listdir(os.path.join(cache.root, "quarantine")))
+    in_place(six_of(layer), b"import", b"IMPORT")
+    leases_until(cache, name, lambda environment: b"IMPORT" not in six_of(layer).read_bytes())
+    assert any(path.startswith(layer.name) for path in os.listdir(os.path.join(cache.root, "quarantine")))
+
+
+def test_damage_under_somebody_who_runs_in_it_is_told(cache, on_layer):
+    (name,), _ = on_layer(1)
+    with cache.lease(name) as environment:
+        in_place(environment.project / "orders/steps.py", b"n * 2", b"n * 3")
+        with pytest.raises(envs.EnvironmentDamaged, match=r"orders/steps.py has another content.*in use"):
+            leases_until(cache, name, lambda _: False)
+        assert b"n * 3" in (environment.project / "orders/steps.py").read_bytes()
+
+
+def test_every_file_of_a_list_is_looked_at_by_and_by(cache, on_layer, tmp_path):
+    _, layer = on_layer(1)
+    listed = layer / ".hwe-files.json"
+    (tmp_path / "empty").mkdir()
+    missing = {sampled_problem(str(tmp_path / "empty"), str(listed)) for _ in range(3000)}
+    everything = {f"{path.relative_to(layer)} is missing" for path in layer.rglob("*") if path.is_file()}
+    links = {f"bin/{name} is missing" for name in os.listdir(layer / "bin") if (layer / "bin" / name).is_symlink()}
+    ours = {".hwe-layer.json is missing", ".hwe-files.json is missing"}
+    assert missing - {None} == everything - links - ours
+    assert sampled_problem(str(layer), str(tmp_path / "nothing")) is None

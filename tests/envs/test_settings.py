@@ -95,7 +95,8 @@ def test_a_lock_without_requirements_is_no_lock():
             {"pyproject.toml": '[project]\nname="x"\ndependencies=["six"]\n'},
             "uv pip compile --generate-hashes pyproject.toml",
         ),
-        ({"pyproject.toml": '[project]\nname="x"\ndependencies=["six"]\n', "uv.lock": ""}, "uv export"),
+        ({"pyproject.toml": '[project]\nname="x"\ndependencies=["six"]\n', "poetry.lock": ""}, "poetry export"),
+        ({"pyproject.toml": '[project]\nname="x"\ndependencies=["six"]\n', "uv.lock": ""}, "uv lock"),
         ({"poetry.lock": ""}, "poetry export"),
         ({"Pipfile.lock": "{}"}, "pipenv requirements --hash"),
         ({"requirements.txt": "six\n"}, "mv requirements.txt requirements.in"),
@@ -109,7 +110,7 @@ def test_a_project_that_needs_packages_without_a_lock_is_told_the_command(tmp_pa
 
 
 def test_a_project_without_dependencies_needs_no_lock(tmp_path, tree):
-    tree(tmp_path, {"pyproject.toml": '[project]\nname="x"\ndependencies=[]\n', "uv.lock": "", "x.py": ""})
+    tree(tmp_path, {"pyproject.toml": '[project]\nname="x"\ndependencies=[]\n', "poetry.lock": "", "x.py": ""})
     assert capture(tmp_path).manifest.lock is None
 
 

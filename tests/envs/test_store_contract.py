@@ -1,6 +1,7 @@
 """What every store promises, tried on each kind."""
 
 import importlib.util
+import io
 import json
 import os
 import random
@@ -384,3 +385,25 @@ def test_a_table_whose_bytes_changed_says_so(shard, version):
 def test_datashard_addresses_that_cannot_be(datashard, address):
     with pytest.raises(envs.StoreUnusable, match="three slashes"):
         open_store(address)
+
+
+def test_files_are_kept_beside_the_artifacts(store, version):
+    assert isinstance(store, envs.KeepsFiles)
+    assert store.open_file("wheels/ab/one.whl") is None
+    assert list(store.file_names("wheels/ab")) == []
+    for data in (b"first", b"second" * 100_000):
+        store.put_file("wheels/ab/one.whl", io.BytesIO(data))
+        with store.open_file("wheels/ab/one.whl") as file:
+            assert file.read() == data
+            assert file.seek(0) == 0
+    store.put_file("wheels/ab/two.whl", io.BytesIO(b""))
+    store.put_file("wheels/abc/three.whl", io.BytesIO(b""))
+    assert list(store.file_names("wheels/ab")) == ["one.whl", "two.whl"]
+    assert list(store.list()) == []
+    store.put(version)
+    assert list(store.list()) == [version.hash]
+
+
+def test_files_that_cannot_be_kept_are_told(place):
+    with pytest.raises(envs.StoreUnusable, match=r"writable|credentials|see to that"):
+        place.without_permission().put_file("wheels/ab/one.whl", io.BytesIO(b"not kept"))

@@ -139,8 +139,8 @@ def _steps(history: History, replayed: Sequence[Replayed]) -> tuple[list[StepSho
                 value=pair(_value(one.recorded_json, limit), _value(one.replayed_json, limit)),
                 recorded_errors=errors_shown(one.recorded_error, limit),
                 replayed_errors=errors_shown(one.replayed_error, limit),
-                stdout=_log(getattr(one, "recorded_stdout", None), one.stdout, limit),
-                stderr=_log(getattr(one, "recorded_stderr", None), one.stderr, limit),
+                stdout=_log(one, one.recorded_stdout, one.stdout, limit),
+                stderr=_log(one, one.recorded_stderr, one.stderr, limit),
             )
         )
     return found, scale.gaps
@@ -160,8 +160,9 @@ def _value(text: str | None, limit: int) -> Shown | None:
     return None if text is None else json_shown(text, limit, is_whole=len(text) < MAX_JSON_CHARS)
 
 
-def _log(recorded: str | None, replayed: str, limit: int) -> Pair | None:
-    """What was printed. Where nothing is recorded of that, only what was printed now."""
+def _log(one: Replayed, recorded: str | None, replayed: str, limit: int) -> Pair | None:
+    """What was printed then and now. Where files lie may differ in logs that count as the same: that is not marked."""
     if not recorded and not replayed:
         return None
-    return pair(None if recorded is None else end(recorded, limit), end(replayed, limit))
+    then = None if recorded is None else end(recorded, limit)
+    return pair(then, end(replayed, limit), marked=one.logs != "same")

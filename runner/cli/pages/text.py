@@ -115,21 +115,21 @@ def _indented(value: object, limit: int) -> tuple[str, bool]:
     return "".join(parts), True
 
 
-def pair(recorded: Shown | None, replayed: Shown | None) -> Pair | None:
-    """Both texts, line by line; None when there is neither."""
+def pair(recorded: Shown | None, replayed: Shown | None, *, marked: bool = True) -> Pair | None:
+    """Both texts, line by line; None when there is neither. `marked`: lines that the other one has not are."""
     if recorded is None and replayed is None:
         return None
     notes = (recorded.note if recorded else "", replayed.note if replayed else "")
     then, now = (None if one is None else one.text.split("\n") for one in (recorded, replayed))
-    if then is None or now is None or then == now or max(len(then), len(now)) > MAX_COMPARED_LINES:
+    if then is None or now is None or then == now or not marked or max(len(then), len(now)) > MAX_COMPARED_LINES:
         return Pair(_unmarked(then), _unmarked(now), *notes, same=recorded == replayed)
-    marked = [True] * len(then), [True] * len(now)
+    differing = [True] * len(then), [True] * len(now)
     for first, second, size in SequenceMatcher(None, then, now).get_matching_blocks():
-        marked[0][first : first + size] = [False] * size
-        marked[1][second : second + size] = [False] * size
+        differing[0][first : first + size] = [False] * size
+        differing[1][second : second + size] = [False] * size
     left, right = (
         [Line(line, differs) for line, differs in zip(lines, of, strict=True)]
-        for lines, of in zip((then, now), marked, strict=True)
+        for lines, of in zip((then, now), differing, strict=True)
     )
     return Pair(left, right, *notes, same=False)
 

@@ -1,0 +1,170 @@
+"""Installing a lock into a layer: by uv, from its own cache, from wheels in the artifact store, or from an index."""
+
+import contextlib
+import os
+import shutil
+import subprocess
+
+from envs.errors import CacheUnusable, StoreUnusable, WheelsUnusable, build_failed
+from envs.interpreters import Interpreter
+from envs.manifest import Lock
+from envs.stores import ArtifactStore, KeepsFiles, files_of
+from envs.wheels import WheelList, fetch_wheels, read_wheel_list, target_of, wheel_lists
+
+WHEELS = ".hwe-wheels"
+
+# The last lines of uv's output hold the cause; more would not be read in one line.
+TAIL_LINES = 4
+
+# Below this nothing can be installed, so a failure beside it needs no other explanation.
+FULL_BYTES = 1024**2
+
+# They would point uv or the interpreter under it at something else than the layer.
+_MISLEADING = (
+    "VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "UV_SYSTEM_PYTHON",
+    "UV_PYTHON", "UV_PROJECT_ENVIRONMENT", "UV_TARGET", "UV_PREFIX", "UV_CONSTRAINT", "UV_OVERRIDE",
+    "UV_NO_VERIFY_HASHES", "UV_PYTHON_PREFERENCE", "UV_BREAK_SYSTEM_PACKAGES",
+)  # fmt: skip
+
+
+class Installer:
+    """Runs uv for the virtual environment `root`, and writes all that it says to `log_path`.
+
+    `lock_descriptor` is inherited by what is started.
+    """
+
+    def __init__(self, root: str, lock_descriptor: int, log_path: str) -> None:
+        self.root = root
+        self._lock_descriptor = lock_descriptor
+        self._path = log_path
+        self._written: list[str] = []
+        self.log_path: str | None = log_path
+
+    def sync(self, lock: str, *, offline: bool, wheels: str | None = None) -> str | None:
+        """Install exactly what the file `lock` names; None, or what uv said when it failed.
+
+        `wheels`: a folder to take them from, instead of an index. Raises CacheUnusable when the disk is full.
+        """
+        import uv
+
+        command = [
+            uv.find_uv_bin(), "pip", "sync", "--require-hashes", "--compile-bytecode",
+            "--python", os.path.join(self.root, "bin", "python"),
+            *(["--no-index", "--no-cache", "--find-links", wheels] if wheels else []), lock,
+        ]  # fmt: skip
+        # The output comes through a pipe, not into the log itself: on a full disk the reason is all we want to
+        # keep.
+        done = subprocess.run(
+            command, cwd=self.root, env=_environ(offline=offline), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, pass_fds=[self._lock_descriptor], check=False,
+        )  # fmt: skip
+        output = done.stdout.decode("utf-8", "replace")
+        where = " (without a network)" if offline else ""
+        self.note(f"$ {' '.join(command)}{where}\n{output}\nexit code {done.returncode}")
+        if not done.returncode:
+            return None
+        if is_disk_full(self.root, output):
+            raise _full(self.root)
+        return output
+
+    def note(self, text: str) -> None:
+        """Add to the log."""
+        self._written.append(text)
+        try:
+            with open(self._path, "w", encoding="utf-8") as log:
+                log.write("\n".join(self._written) + "\n")
+            self.log_path = self._path
+        except OSError:
+            self.log_path = None
+
+
+def install(
+    installer: Installer,
+    lock_file: str,
+    lock: Lock,
+    lock_text: str,
+    interpreter: Interpreter,
+    store: ArtifactStore | None,
+    *,
+    offline: bool,
+) -> None:
+    """`lock_file`: the lock as uv reads it. `store`: where its wheels may be; they are tried before an index is asked.
+
+    Raises EnvironmentBuildFailed, CacheUnusable, OSError.
+    """
+    problems = []
+    files = files_of(store)
+    try:
+        wheels = _stored(files, lock, interpreter) if files else None
+        if wheels and installer.sync(lock_file, offline=True) is None:
+            return
+        if wheels and files:
+            failed = _from_wheels(installer, files, wheels, lock_text)
+            if failed is None:
+                return
+            problems.append(_tail(failed))
+    except (WheelsUnusable, StoreUnusable) as error:
+        installer.note(str(error))
+        problems.append(str(error))
+    output = installer.sync(lock_file, offline=offline)
+    if output is not None:
+        raise build_failed(
+            "installing the locked requirements", " | ".join([_tail(output), *problems]), installer.log_path
+        )
+
+
+def _stored(store: KeepsFiles, lock: Lock, interpreter: Interpreter) -> WheelList | None:
+    """The wheels of that lock which fit. Raises WheelsUnusable, also when there are only some for others."""
+    target = target_of(interpreter)
+    wheels = read_wheel_list(store, lock.sha256, target)
+    if wheels is None and (others := wheel_lists(store, lock.sha256)):
+        raise WheelsUnusable(f"they are for {', '.join(others)}, and this is {target}; run here: hwe capture --wheels")
+    return wheels
+
+
+def _from_wheels(installer: Installer, store: KeepsFiles, wheels: WheelList, lock_text: str) -> str | None:
+    folder = os.path.join(installer.root, WHEELS)
+    os.mkdir(folder)
+    try:
+        pins = fetch_wheels(store, wheels, lock_text, folder)
+        with open(os.path.join(folder, "requirements.txt"), "w", encoding="utf-8") as file:
+            file.write(pins)
+        return installer.sync(os.path.join(WHEELS, "requirements.txt"), offline=True, wheels=WHEELS)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _environ(*, offline: bool) -> dict[str, str]:
+    environ = {key: value for key, value in os.environ.items() if key not in _MISLEADING}
+    # Copies: a step that changes a file of a package in place would, through a hard link, change it in uv's
+    # cache and so in every layer built from it later.
+    environ.setdefault("UV_LINK_MODE", "copy")
+    environ |= {
+        "UV_PYTHON_DOWNLOADS": "never",
+        # Nobody edits a layer, so no import needs to look at the source.
+        "PYC_INVALIDATION_MODE": "UNCHECKED_HASH",
+        "NO_COLOR": "1",
+        "UV_NO_PROGRESS": "1",
+    }
+    if offline:
+        environ["UV_OFFLINE"] = "1"
+    return environ
+
+
+def _full(root: str) -> CacheUnusable:
+    return CacheUnusable(root, "no space left on its disk; free some, or move it to a larger one, and try again")
+
+
+def is_disk_full(path: str, output: str) -> bool:
+    if "No space left on device" in output or "os error 28" in output:
+        return True
+    with contextlib.suppress(OSError):
+        status = os.statvfs(path)
+        return status.f_bavail * status.f_frsize < FULL_BYTES
+    return False
+
+
+def _tail(output: str) -> str:
+    lines = [line.strip(" ×╰─▶├│") for line in output.splitlines()]
+    lines = [line for line in lines if line and not line.startswith(("Resolved ", "Using Python ", "warning:"))]
+    return " | ".join(lines[-TAIL_LINES:])

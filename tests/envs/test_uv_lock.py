@@ -1,0 +1,128 @@
+"""A uv.lock is a lock like any other, if it fixes every file of what the project itself needs."""
+
+import subprocess
+
+import pytest
+import uv
+
+from envs import EnvCache, EnvironmentBuildFailed, UnlockedRequirements, capture, requirement_changes
+from envs.uv_lock import check_uv_lock, uv_lock_pins
+
+SHA = "0" * 64
+PROJECT = """
+[project]
+name = "Demo.Project"
+version = "1"
+requires-python = ">=3.9"
+dependencies = ["six"{more}]
+
+[project.optional-dependencies]
+fast = ["toolz"]
+
+[dependency-groups]
+dev = ["iniconfig"]
+"""
+
+
+@pytest.fixture(scope="session")
+def locked(tmp_path_factory):
+    """A real one: the text of a uv.lock of that project."""
+    folder = tmp_path_factory.mktemp("uv")
+    (folder / "pyproject.toml").write_text(PROJECT.format(more=""))
+    done = subprocess.run([uv.find_uv_bin(), "lock", "-q"], cwd=folder, capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"NO PACKAGE INDEX: uv.lock is not installed: {done.stderr[-300:]}")
+    return (folder / "uv.lock").read_text()
+
+
+def test_what_the_project_needs_is_installed_and_no_more(tmp_path, project, store, locked):
+    (project / "pyproject.toml").write_text(PROJECT.format(more=""))
+    (project / "uv.lock").write_text(locked)
+    version = capture(project)
+    assert version.manifest.lock.path == "uv.lock"
+    store.put(version)
+    with EnvCache(tmp_path / "cache", store).lease(version.hash) as environment:
+        code = "import six, importlib.util as u; print(six.__file__, u.find_spec('toolz'), u.find_spec('iniconfig'))"
+        done = subprocess.run([environment.python, "-c", code], capture_output=True, text=True)
+        path, *others = done.stdout.split()
+        assert path.startswith(str(environment.layer_root))
+        assert others == ["None", "None"]
+        (log,) = (tmp_path / "cache/logs").iterdir()
+        assert "--require-hashes" in log.read_text()
+
+
+def test_a_version_of_the_project_itself_is_not_its_dependency(project, locked):
+    (project / "pyproject.toml").write_text(PROJECT.format(more=""))
+    (project / "uv.lock").write_text(locked)
+    assert list(uv_lock_pins(locked)) == ["six"]
+    assert [str(change) for change in requirement_changes(locked, "six==0.1\n")] == [
+        f"six {uv_lock_pins(locked)['six']} → 0.1"
+    ]
+
+
+def test_a_hash_in_it_is_checked(tmp_path, project, store, locked):
+    import re
+
+    (project / "uv.lock").write_text(re.sub("sha256:[0-9a-f]{64}", f"sha256:{SHA}", locked))
+    version = capture(project)
+    store.put(version)
+    with (
+        pytest.raises(EnvironmentBuildFailed, match=r"[Hh]ash"),
+        EnvCache(tmp_path / "cache", store).lease(version.hash),
+    ):
+        pass
+
+
+def test_one_that_is_older_than_the_project_is_refused(project, locked):
+    (project / "uv.lock").write_text(locked)
+    (project / "pyproject.toml").write_text(PROJECT.format(more=', "Requests>=2"'))
+    with pytest.raises(UnlockedRequirements, match=r"older than pyproject\.toml, which depends on requests.*uv lock"):
+        capture(project)
+
+
+ROOT = 'version = 1\n[[package]]\nname = "demo"\nversion = "1"\nsource = { virtual = "." }\n'
+NEEDS = ROOT + 'dependencies = [{ name = "six" }]\n[[package]]\nname = "six"\nversion = "1"\n'
+REGISTRY = 'source = { registry = "https://index.example/simple" }\n'
+WRONG = {
+    "is not TOML": "version = ",
+    "the version 2": "version = 2",
+    "no list of packages": "version = 1\npackage = [1]",
+    "made elsewhere": 'version = 1\n[[package]]\nname = "a"\nsource = { virtual = "other" }\n',
+    "six from git": NEEDS + 'source = { git = "https://x/y#0" }\n',
+    "six from a directory": NEEDS + 'source = { editable = "six" }\n',
+    "six from a file": NEEDS + 'source = { path = "six.whl" }\n',
+    "six from ./wheels, which is outside": NEEDS + 'source = { registry = "./wheels" }\n',
+    "names no file of six": NEEDS + REGISTRY,
+    "file of six without": NEEDS + REGISTRY + 'wheels = [{ url = "u" }]\n',
+    "a file of six without a SHA-256": NEEDS + REGISTRY + 'sdist = { url = "u", hash = "md5:00" }\n',
+}
+
+
+@pytest.mark.parametrize("problem", WRONG)
+def test_what_fixes_nothing_is_refused_and_says_how_to_lock(project, problem):
+    (project / "uv.lock").write_text(WRONG[problem])
+    with pytest.raises(UnlockedRequirements) as caught:
+        capture(project)
+    assert problem in str(caught.value)
+    assert "uv lock" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_only_a_group_or_an_unasked_extra_needs_may_come_from_anywhere(project):
+    ours = ROOT + '[package.dev-dependencies]\ndev = [{ name = "tool" }]\n[package.optional-dependencies]\n'
+    ours += 'fast = [{ name = "tool" }]\n[[package]]\nname = "tool"\nsource = { git = "https://x/y#0" }\n'
+    (project / "uv.lock").write_text(ours)
+    assert capture(project).manifest.lock is None
+
+
+def test_the_extras_of_what_is_needed_are_needed():
+    text = ROOT + 'dependencies = [{ name = "a", extra = ["x"] }, { name = "b" }]\n'
+    text += f'[[package]]\nname = "a"\nversion = "1"\n{REGISTRY}dependencies = [{{ name = "b" }}]\n'
+    text += 'optional-dependencies = { x = [{ name = "c" }], y = [{ name = "d" }] }\n'
+    text += f'wheels = [{{ url = "u", hash = "sha256:{SHA}" }}]\n'
+    for name in ("b", "c", "d"):
+        # In a circle, too.
+        text += f'[[package]]\nname = "{name}"\nversion = "1"\n{REGISTRY}dependencies = [{{ name = "a" }}]\n'
+        text += f'sdist = {{ url = "u", hash = "sha256:{SHA}" }}\n'
+    assert check_uv_lock(text) == (3, None)
+    assert sorted(uv_lock_pins(text)) == ["a", "b", "c"]
