@@ -3,36 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from envs import EnvCache, EnvsError, capture
 from runner.bundle import Bundle
 from runner.bundle_store import BundleStore
-from runner.cli import ANSWER_IS_NO, COULD_NOT, complain, debugging, render, set_up_logging
+from runner.cli import ANSWER_IS_NO, COULD_NOT, complain, debugging, render, replay_reports, set_up_logging
 from runner.cli.installation import Installation, opened
 from runner.cli.pages.writing import check_target, write
 from runner.errors import RunnerError, UsageError
-from runner.ledger import RunRecord
-from runner.replay import MAX_JSON_CHARS, History, LedgerHistory, Replay, Replayed
+from runner.replay import History, LedgerHistory, Replay, Replayed
 from runner.settings import load_settings
 from runner.supervisor import Supervisor
 
 HERE = Path()
-_STYLES = {"same": "green", "different": "red", "could not": "red", "not replayed": "dim"}
-_SHOWN_DIFFERENCES = 10
-_SHOWN_COSTS = 40
 
 
 def replay_command(
@@ -147,18 +138,18 @@ def replay_command(
                 for one in replay.steps(only=step, first=first):
                     replayed.append(one)
                     if not as_json and (len(wanted) == 1 or one.verdict in {"different", "could not"}):
-                        _print_step(one)
+                        replay_reports.print_step(one)
                 verdict, remaining = _verdict(replayed), replay.remaining()
-                documents.append({**_document(history.run, replayed, verdict, version), "remaining": remaining})
+                documents.append(
+                    {**replay_reports.document(history.run, replayed, verdict, version), "remaining": remaining}
+                )
                 if html:
                     from runner.cli.pages.replay_page import replay_page
 
                     how = {
                         "sandbox": supervisor.sandbox,
                         "network": "allowed" if allow_network else "cut off",
-                        "writing": "as the project's settings say"
-                        if allow_writes
-                        else "to the scratch directory alone",
+                        "writing": "as granted" if allow_writes else "to the scratch directory alone",
                         "variables passed on": ", ".join(variables) or "none",
                         "steps": f"only {step}" if step else f"from {first} on" if first else "all",
                         "steps are given": "each other's new results" if live else "the recorded results",
@@ -169,10 +160,10 @@ def replay_command(
                     page = replay_page(history, replayed, verdict, cache=cache, against=version, how=how)
                 if not as_json:
                     if len(wanted) == 1:
-                        _print_costs(replayed)
-                    _print_verdict(history.run, replayed, verdict, version)
+                        replay_reports.print_costs(replayed)
+                    replay_reports.print_verdict(history.run, replayed, verdict, version)
                     if len(wanted) == 1:
-                        _print_how_far(replayed, remaining, may_write=allow_writes)
+                        replay_reports.print_how_far(replayed, remaining, may_write=allow_writes)
     counts = Counter(str(document["verdict"]) for document in documents)
     overall = "different" if counts["different"] else "same" if set(counts) == {"same"} else "could not"
     if as_json:
@@ -180,7 +171,7 @@ def replay_command(
         render.print_json(documents[0] if len(wanted) == 1 and not every else together)
     elif len(wanted) != 1:
         told = ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items())) or "there are none"
-        _console().print(f"{len(wanted)} runs: [bold]{overall}[/] ({told})")
+        replay_reports.console().print(f"{len(wanted)} runs: [bold]{overall}[/] ({told})")
     if html:
         write(html, page)
     if overall != "same":
@@ -233,115 +224,3 @@ def _verdict(replayed: list[Replayed]) -> str:
     if "different" in verdicts:
         return "different"
     return "same" if verdicts <= {"same", "not replayed"} and "same" in verdicts else "could not"
-
-
-def _document(run: RunRecord, replayed: list[Replayed], verdict: str, against: str | None) -> dict[str, Any]:
-    return {
-        "run_id": run.run_id,
-        "workflow_name": run.workflow_name,
-        "status": run.status,
-        "code_version_hash": run.code_version_hash,
-        "against": against,
-        "verdict": verdict,
-        "steps": [
-            {
-                **{name: value for name, value in asdict(one).items() if not name.endswith("_json")},
-                "differences": list(one.differences),
-                "recorded_value": _value(one.recorded_json),
-                "replayed_value": _value(one.replayed_json),
-            }
-            for one in replayed
-        ],
-    }
-
-
-def _value(text: str | None) -> Any:
-    """A result as JSON. None too when it is longer than a replay keeps, or too deep to write inside the document."""
-    if text is None or len(text) >= MAX_JSON_CHARS:
-        return None
-    value = json.loads(text)
-    try:
-        json.dumps([[[[value]]]], indent=2)  # deeper than it will be
-    except RecursionError:
-        return None
-    return value
-
-
-def _console() -> Console:
-    return Console(file=sys.stdout, width=None if sys.stdout.isatty() else 200, highlight=False)
-
-
-def _print_step(one: Replayed) -> None:
-    console = _console()
-    style = _STYLES[one.verdict]
-    attempt = f" (attempt {one.attempt})" if one.attempt > 1 else ""
-    detail = f": {one.detail}" if one.detail else ""
-    console.print(f"[{style}]{one.verdict:12}[/] {escape(one.step_key)}{attempt}{escape(detail)}", soft_wrap=True)
-    if not one.differences:
-        return
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for column in ("", "where", "recorded", "replayed", ""):
-        table.add_column(column, overflow="fold")
-    for found in one.differences[:_SHOWN_DIFFERENCES]:
-        table.add_row(" " * 12, *(escape(str(found.get(name, ""))) for name in ("path", "recorded", "replayed", "how")))
-    console.print(table)
-    if len(one.differences) > _SHOWN_DIFFERENCES:
-        console.print(f"{'':13}and {len(one.differences) - _SHOWN_DIFFERENCES} more; --json has them", style="dim")
-
-
-def _print_costs(replayed: list[Replayed]) -> None:
-    """Time and memory then and now, of every attempt that was run. It is never a difference of the code."""
-    ran = [one for one in replayed if one.replayed]
-    if not ran:
-        return
-    table = Table(box=None, pad_edge=False, header_style="dim", style="dim")
-    table.add_column("step, then → now")
-    for column in ("status", "seconds", "CPU seconds", "peak memory"):
-        table.add_column(column, overflow="fold")
-    for one in ran[:_SHOWN_COSTS]:
-        table.add_row(
-            escape(one.step_key) + (f" (attempt {one.attempt})" if one.attempt > 1 else ""),
-            one.recorded if one.recorded == one.replayed else f"{one.recorded} → {one.replayed}",
-            f"{_seconds(one.recorded_wall_seconds)} → {_seconds(one.wall_seconds)}",
-            f"{_seconds(one.recorded_cpu_seconds)} → {_seconds(one.cpu_seconds)}",
-            f"{_memory(one.recorded_max_rss_bytes)} → {_memory(one.max_rss_bytes)}",
-        )
-    console = _console()
-    console.print()
-    console.print(table)
-    if len(ran) > _SHOWN_COSTS:
-        console.print(f"and {len(ran) - _SHOWN_COSTS} more; --json has them", style="dim")
-    console.print()
-
-
-def _seconds(count: float | None) -> str:
-    return "?" if count is None else f"{count:.3f}"
-
-
-def _memory(count: int | None) -> str:
-    return render.bytes_told(count) if count else "?"
-
-
-def _print_verdict(run: RunRecord, replayed: list[Replayed], verdict: str, against: str | None) -> None:
-    counts = {name: sum(one.verdict == name for one in replayed) for name in _STYLES}
-    told = ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "no step is recorded"
-    versions = {one.code_version_hash for one in replayed if one.replayed}
-    where = "on the code of each" + (f", {len(versions)} versions" if len(versions) > 1 else "")
-    where = f"on {against[:12]}" if against else where
-    _console().print(f"run {run.run_id} ({run.status}), {where}: [bold]{verdict}[/] ({told})", soft_wrap=True)
-
-
-def _print_how_far(replayed: list[Replayed], remaining: list[str], *, may_write: bool) -> None:
-    """What is not compared, and why."""
-    notes = []
-    if remaining:
-        notes.append(f"not recorded, as the run did not come so far: {', '.join(remaining)}")
-    if without := sum(one.logs == "not recorded" for one in replayed):
-        told = "what 1 attempt printed is" if without == 1 else f"what {without} attempts printed is"
-        notes.append(f"{told} not recorded, so it is not compared: an earlier release ran them")
-    if not may_write and any((one.replayed_error or {}).get("type") == "PermissionError" for one in replayed):
-        notes.append(
-            "steps of a replay write to their scratch directories alone: --allow-writes grants what was granted"
-        )
-    for note in notes:
-        _console().print(escape(note), style="dim", soft_wrap=True)
