@@ -93,7 +93,7 @@ class Advancer:
         run = self._ledger.run(run_id)
         definition = Definition.from_json(run.definition)
         while not self._stopping.is_set():
-            recorded = self._ledger.steps(run_id)
+            recorded = self._ledger.steps(run_id, logs=False)
             next_move = plan(
                 definition, [_as_recorded(step, run.generation) for step in recorded], now=datetime.now(UTC)
             )
@@ -244,6 +244,8 @@ class Advancer:
             wall_seconds=outcome.usage.wall_seconds,
             cpu_seconds=outcome.usage.cpu_seconds,
             max_rss_bytes=outcome.usage.max_rss_bytes,
+            stdout=outcome.stdout,
+            stderr=outcome.stderr,
         )
         detail = f"{outcome.error.type}: {outcome.error.message}" if outcome.error else ""
         self._report(run, node.task_id, outcome.status, detail)

@@ -4,8 +4,9 @@ A bundle is a ZIP archive without compression: `bundle.json`, which lists every 
 `values/<sha256>`, payloads at rest; `artifacts/<code version hash>`. The same run gives the same bytes. It is verified
 as a whole before anything of it is used.
 
-Format 1. A reader refuses newer formats, and reads older ones as long as this project lives: fields are only added, and
-one that is missing has a meaning.
+Format 2; in format 1 steps had no logs (`stdout`, `stderr`), and parts of them no `attempt`. A reader refuses newer
+formats, and reads older ones as long as this project lives: fields are only added, and one that is missing has a
+meaning.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import json
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import fields
 from datetime import datetime
@@ -24,13 +25,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self, TypeVar
 
-from envs import ArtifactStore, CodeVersionNotFound, Storable, StoredArtifact
+from envs import ArtifactStore, CodeVersionNotFound, StoredArtifact
 from runner.errors import RunnerError, UsageError
 from runner.ledger import RunRecord, StepRecord
 from runner.payload import Payload
 from runner.redaction import Redaction
 
-FORMAT = 1
+FORMAT = 2
 INDEX = "bundle.json"
 MAX_INDEX_BYTES = 256 * 1024**2
 
@@ -53,14 +54,15 @@ def write_bundle(
     steps: Sequence[StepRecord],
     *,
     variables: Iterable[tuple[str, Any, datetime]],
-    parts: Mapping[tuple[str, str], bytes],
+    parts: Mapping[tuple[str, str], tuple[int, bytes]],
     payload: Callable[[bytes], Payload],
     store: ArtifactStore,
     redaction: Redaction,
 ) -> None:
     """Write a run. `payload` resolves a result.
 
-    `variables`: (name, value, when it was set). `parts`: recorded results of parts of steps, by (step key, name).
+    `variables`: (name, value, when it was set). `parts`: of parts of steps the attempt that did it, and its
+    recorded result, by (step key, name).
 
     Raises what the store raises when an artifact is not there, and what `payload` raises.
     """
@@ -88,8 +90,8 @@ def write_bundle(
         for told, step in zip(told_steps, steps, strict=True):
             told["result"] = None if redaction.hides_step(step.step_key) else value(step.result)
         told_parts = [
-            {"step_key": key, "name": name, "result": value(result)}
-            for (key, name), result in sorted(parts.items())
+            {"step_key": key, "name": name, "attempt": attempt, "result": value(result)}
+            for (key, name), (attempt, result) in sorted(parts.items())
             if not redaction.hides_step(key)
         ]
         hashes = sorted({run.code_version_hash, *(step.code_version_hash for step in steps if step.code_version_hash)})
@@ -162,9 +164,10 @@ class Bundle:
             if datetime.fromisoformat(told["set_at"]) < step.started_at
         }
 
-    def substep(self, step_key: str, name: str) -> bytes | None:
+    def substep(self, step_key: str, name: str, attempt: int) -> bytes | None:
         for told in self._index["parts"]:
-            if (told["step_key"], told["name"]) == (step_key, name):
+            # Which attempt did it is not in format 1: there every attempt gets it.
+            if (told["step_key"], told["name"]) == (step_key, name) and told.get("attempt", attempt) <= attempt:
                 return str(told["result"]).encode()
         return None
 
@@ -236,36 +239,6 @@ def _record(kind: type[T], told: dict[str, Any]) -> T:
         if values[name] is not None:
             values[name] = datetime.fromisoformat(values[name])
     return kind(**values)
-
-
-class BundleStore:
-    """The artifacts of a bundle, and of a store behind it if there is one. See `envs.ArtifactStore`."""
-
-    def __init__(self, bundle: Bundle, behind: ArtifactStore) -> None:
-        self._bundle = bundle
-        self._behind = behind
-
-    @property
-    def location(self) -> str:
-        return self._bundle.location
-
-    def put(self, version: Storable) -> None:
-        self._behind.put(version)
-
-    def has(self, code_version_hash: str) -> bool:
-        return code_version_hash in self._bundle.hashes or self._behind.has(code_version_hash)
-
-    def get(self, code_version_hash: str) -> StoredArtifact:
-        if code_version_hash in self._bundle.hashes:
-            return self._bundle.artifact(code_version_hash)
-        return self._behind.get(code_version_hash)
-
-    def list(self) -> Iterator[str]:
-        yield from {*self._bundle.hashes, *self._behind.list()}
-
-    def resolve(self, prefix: str) -> str:
-        found = [name for name in self._bundle.hashes if name.startswith(prefix)]
-        return found[0] if len(found) == 1 else self._behind.resolve(prefix)
 
 
 def check_redactions(paths: Sequence[str], run: RunRecord, steps: Sequence[StepRecord]) -> Redaction:

@@ -34,9 +34,9 @@ class ChildFiles:
         unborn.rename(self.root / _LOCK)
         self.support = self.root / "support"
         self.scratch = self.root / "scratch"
-        self.bootstrap, self.confinement, self.comparison, self.inspection = (
+        self.bootstrap, self.confinement, self.comparison, self.inspection, self.debugging = (
             Path(shutil.copy(_PROGRAMS / name, self.root))
-            for name in ("bootstrap.py", "confinement.py", "comparison.py", "inspection.py")
+            for name in ("bootstrap.py", "confinement.py", "comparison.py", "inspection.py", "debugging.py")
         )
         found = importlib.util.find_spec("cloudpickle")  # importing it takes a third of a bare interpreter's start
         assert found is not None
@@ -44,7 +44,14 @@ class ChildFiles:
         source = Path(found.origin).parent
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(source, self.support / "cloudpickle", ignore=ignored)
-        self.programs = (self.bootstrap, self.confinement, self.comparison, self.inspection, self.support)
+        self.programs = (
+            self.bootstrap,
+            self.confinement,
+            self.comparison,
+            self.inspection,
+            self.debugging,
+            self.support,
+        )
         self.scratch.mkdir()
         self._numbers = itertools.count(1)
 

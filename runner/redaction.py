@@ -11,7 +11,7 @@ HIDDEN = "<redacted>"
 
 
 class Redaction:
-    """Hides values. A step that is hidden keeps its status and its times; its input, result and error are gone."""
+    """Hides values. A step that is hidden keeps its status and its times; its input, result, error and log are gone."""
 
     def __init__(self, paths: Sequence[str]) -> None:
         self.paths = sorted(set(paths))
@@ -36,7 +36,8 @@ class Redaction:
         if not self.hides_step(told["step_key"]):
             return told
         error = told["error"] and {"type": HIDDEN, "module": "", "message": HIDDEN}
-        return {**told, "input": None, "value": None, "has_value": False, "error": error}
+        gone = dict.fromkeys(("input", "value", "stdout", "stderr"))
+        return {**told, **gone, "has_value": False, "error": error}
 
     def of_variable(self, name: str, value: Any) -> Any:
         """The value of a variable."""

@@ -7,50 +7,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from datetime import datetime
+from functools import cached_property
+from typing import Any, Protocol
 
 from envs import EnvsError
 from runner.calls import Answer, Call, CallRefused, Reply
 from runner.definition import Definition, Task, Wait
 from runner.errors import RunnerError, UsageError
-from runner.ledger import Ledger, RunRecord, StepRecord
-from runner.outcome import StepError, StepOutcome
+from runner.ledger import EXTERNAL, Ledger, RunRecord, StepRecord
+from runner.outcome import StepOutcome
 from runner.payload import Payload
 from runner.redaction import Redaction
-from runner.request import Expected, StepContext, with_templates
+from runner.replayed import MAX_JSON_CHARS, Logs, Replayed, Verdict, judged, without_logs
+from runner.request import Debugging, Expected, StepContext, with_templates
 from runner.supervisor import Supervisor
-from runner.templates import references
+from runner.templates import expressions, references
 from runner.values import Values
 
-Verdict = Literal["same", "different", "not replayed", "could not"]
+__all__ = ["MAX_JSON_CHARS", "History", "LedgerHistory", "Logs", "Replay", "Replayed", "Verdict"]
 
 # Endings that say as much about the machine, or about a person, as about the code.
 _NOT_OF_THE_CODE = {"cancelled": "it was cancelled", "running": "it was in progress", "waiting": "it is a timer"}
-
-
-@dataclass(frozen=True)
-class Replayed:
-    """What came of one recorded attempt. `detail` is one line; `differences` are of the result, by path.
-
-    `same_bytes`: the result is pickled alike too. `recorded` and `replayed` are statuses.
-    """
-
-    step_key: str
-    attempt: int
-    function: str | None
-    code_version_hash: str | None
-    verdict: Verdict
-    detail: str = ""
-    recorded: str = ""
-    replayed: str = ""
-    same_bytes: bool | None = None
-    differences: Sequence[dict[str, Any]] = ()
-    recorded_error: dict[str, Any] | None = None
-    replayed_error: dict[str, Any] | None = None
-    wall_seconds: float | None = None
-    recorded_wall_seconds: float | None = None
-    stdout: str = ""
-    stderr: str = ""
 
 
 class History(Protocol):
@@ -66,8 +44,8 @@ class History(Protocol):
     def variables_before(self, step: StepRecord) -> dict[str, Any]:
         """The run's variables when the attempt began, besides those that the workflow begins with."""
 
-    def substep(self, step_key: str, name: str) -> bytes | None:
-        """The recorded result of a part of a step."""
+    def substep(self, step_key: str, name: str, attempt: int) -> bytes | None:
+        """The recorded result of a part of a step, if that attempt, or one before it, has done it."""
 
 
 class LedgerHistory:
@@ -84,14 +62,19 @@ class LedgerHistory:
         return self._values.payload(result)
 
     def variables_before(self, step: StepRecord) -> dict[str, Any]:
-        return self._ledger.contexts.variables(self.run.run_id, before=step.started_at)
+        return {name: value for name, value, set_at in self._all_variables if set_at < step.started_at}
+
+    @cached_property
+    def _all_variables(self) -> list[tuple[str, Any, datetime]]:
+        """Every value that each has had, in order: asking once for each step takes longer than many steps do."""
+        return list(self._ledger.contexts.all_variables(self.run.run_id))
 
     def variables_now(self) -> dict[str, Any]:
         """The run's variables as they are, besides those that the workflow begins with."""
         return self._ledger.contexts.variables(self.run.run_id)
 
-    def substep(self, step_key: str, name: str) -> bytes | None:
-        return self._ledger.contexts.substep(self.run.run_id, step_key, name)
+    def substep(self, step_key: str, name: str, attempt: int) -> bytes | None:
+        return self._ledger.contexts.substep(self.run.run_id, step_key, name, up_to=attempt)
 
 
 @dataclass
@@ -99,7 +82,7 @@ class Replay:
     """A replay of one run. `against`: the code version to run all steps on, instead of the one each really ran on.
 
     `live`: steps get the results of the replay itself, where they come from it, instead of the recorded ones.
-    `tolerance`: how far floats may be from the recorded ones.
+    `tolerance`: how far floats may be from the recorded ones. `ignore_logs`: what steps print may differ.
     """
 
     history: History
@@ -107,19 +90,25 @@ class Replay:
     against: str | None = None
     live: bool = False
     tolerance: float = 0.0
+    ignore_logs: bool = False
     _results: dict[str, Payload] = field(default_factory=dict, init=False)
+    _left_out: list[str] = field(default_factory=list, init=False)  # of the attempt that is replayed
+
+    @cached_property
+    def definition(self) -> Definition:
+        """The workflow of the run."""
+        return Definition.from_json(self.history.run.definition)
 
     def steps(self, *, only: str | None = None, first: str | None = None) -> Iterator[Replayed]:
         """Replay the recorded attempts in the order in which they ended: all, those of one step, or from one on.
 
         Raises `UsageError` when the run has no such step; what goes wrong with a step is in its verdict.
         """
-        definition = Definition.from_json(self.history.run.definition)
-        keys = list(dict.fromkeys(step.step_key for step in self.history.steps))
+        definition = self.definition
+        keys = {step.step_key for step in self.history.steps}
         for key in (only, first):
             if key is not None and key not in keys:
-                recorded = ", ".join(keys) or "nothing"
-                raise UsageError(f"run {self.history.run.run_id} has no step {key!r}; recorded are {recorded}")
+                raise UsageError(self._unknown(key))
         begun = first is None
         for step in self.history.steps:
             begun = begun or step.step_key == first
@@ -130,7 +119,9 @@ class Replay:
         task = definition.tasks.get(step.step_key)
         version = self.against or step.code_version_hash
         reason = _NOT_OF_THE_CODE.get(step.status)
-        if not isinstance(task, Task):
+        if task is None:
+            reason = "another engine drove it, and has its workflow"
+        elif not isinstance(task, Task):
             reason = "it is a timer"
         elif version is None:
             reason = "no code is recorded for it"
@@ -138,14 +129,58 @@ class Replay:
             reason = f"it never ran: {step.error.get('type')}: {step.error.get('message')}"
         reason = reason or self._hidden(definition, task, step)
         if reason or not isinstance(task, Task) or version is None:
-            return _replayed(step, version, "not replayed", reason or "")
+            return without_logs(step, version, "not replayed", reason or "")
+        if step.status == "completed" and (unknown := self._unknown_variables(task, step)):
+            detail = f"it needs the variable {unknown[0]}, which is not recorded: --env {unknown[0]} passes yours on"
+            return without_logs(step, version, "could not", detail)
         try:
-            outcome = self._perform(definition, task, step, version)
+            outcome, expected = self._perform(definition, task, step, version)
         except (EnvsError, RunnerError) as error:
-            return _replayed(step, version, "could not", f"{type(error).__name__}: {error}")
+            return without_logs(step, version, "could not", f"{type(error).__name__}: {error}")
         if self.live and outcome.payload is not None and task.result_key:
             self._results[task.result_key] = outcome.payload
-        return _judged(step, version, outcome)
+        gaps = bool(self._left_out)
+        return judged(step, version, outcome, expected, ignore_logs=self.ignore_logs, with_gaps=gaps)
+
+    def attempt_of(self, step_key: str, number: int | None = None) -> StepRecord:
+        """A recorded attempt of a step: that one, else the last that failed, else the last. Raises `UsageError`."""
+        attempts = [step for step in self.history.steps if step.step_key == step_key]
+        if not attempts:
+            raise UsageError(self._unknown(step_key))
+        if number is None:
+            return ([step for step in attempts if step.error] or attempts)[-1]
+        for step in attempts:
+            if step.attempt == number:
+                return step
+        raise UsageError(f"step {step_key} has no attempt {number}; recorded are 1 to {attempts[-1].attempt}")
+
+    def debug(self, step: StepRecord, debugging: Debugging) -> StepOutcome:
+        """Run an attempt on a terminal, however long that takes. Raises `UsageError`, and as the supervisor does."""
+        definition = self.definition
+        task = definition.tasks.get(step.step_key)
+        version = self.against or step.code_version_hash
+        if not isinstance(task, Task) or version is None:
+            raise UsageError(f"step {step.step_key} has no code to stop in: it is a timer")
+        if reason := self._hidden(definition, task, step):
+            raise UsageError(f"step {step.step_key} cannot be run: {reason}")
+        return self._perform(definition, task, step, version, debugging)[0]
+
+    def _unknown(self, step_key: str) -> str:
+        recorded = ", ".join(dict.fromkeys(step.step_key for step in self.history.steps)) or "nothing"
+        return f"run {self.history.run.run_id} has no step {step_key!r}; recorded are {recorded}"
+
+    def remaining(self) -> list[str]:
+        """The steps of the workflow of which nothing is recorded: the run has not come so far, or never will."""
+        if (self.history.run.driver or "").startswith(EXTERNAL):
+            return []  # only that engine knows
+        recorded = {step.step_key for step in self.history.steps}
+        return [key for key in self.definition.tasks if key not in recorded]
+
+    def _unknown_variables(self, task: Task, step: StepRecord) -> list[str]:
+        """What the step's templates ask of the environment, and steps of a replay do not have."""
+        paths = expressions([step.input or {}, list(task.args), dict(task.kwargs)])
+        asked = {path[1] for path in paths if path[:1] == ["ENV"] and len(path) > 1}
+        return sorted(asked - self.supervisor.variable_names)
 
     def _hidden(self, definition: Definition, task: Task | Wait | None, step: StepRecord) -> str | None:
         """What the step would need that was left out of a bundle, if anything."""
@@ -162,14 +197,17 @@ class Replay:
                 return f"it needs the result of {other.task_id}, which was redacted"
         return None
 
-    def _perform(self, definition: Definition, task: Task, step: StepRecord, version: str) -> StepOutcome:
+    def _perform(
+        self, definition: Definition, task: Task, step: StepRecord, version: str, debugging: Debugging | None = None
+    ) -> tuple[StepOutcome, Payload | None]:
+        """What comes of the attempt now, and the recorded result if it had one."""
         run = self.history.run
         given: dict[str, Any] = {"args": list(task.args), "kwargs": dict(task.kwargs)}
         if isinstance(step.input, dict):
             given |= step.input
         variables = {**definition.variables, **self.history.variables_before(step)}
         expected = None
-        if step.status == "completed" and step.result is not None:
+        if step.status == "completed" and step.result is not None and debugging is None:
             expected = Expected(self.history.payload(step.result), self.tolerance)
         request = with_templates(
             step.function or task.function,
@@ -184,9 +222,13 @@ class Replay:
             context=StepContext(run.run_id, run.workflow_name, step.step_key, step.attempt, version),
             siblings=[other.function for other in definition.tasks.values() if isinstance(other, Task)],
             expected=expected,
+            debugging=debugging,
         )
-        answer = _answer(self.history, step, variables)
-        return self.supervisor.perform(version, request, timeout_seconds=task.timeout_seconds, answer=answer)
+        self._left_out = []
+        answer = _answer(self.history, step, variables, self._left_out)
+        timeout_seconds = task.timeout_seconds if debugging is None else None  # a person takes longer
+        outcome = self.supervisor.perform(version, request, timeout_seconds=timeout_seconds, answer=answer)
+        return outcome, expected.payload if expected else None
 
     def _results_for(self, definition: Definition, step: StepRecord, wanted: set[str]) -> dict[str, Payload]:
         payloads = {}
@@ -199,8 +241,11 @@ class Replay:
         return {**payloads, **{key: payload for key, payload in self._results.items() if key in wanted}}
 
 
-def _answer(history: History, step: StepRecord, variables: dict[str, Any]) -> Answer:
-    """What ctx does in a replay: variables as they were, parts as they were recorded, and nothing kept."""
+def _answer(history: History, step: StepRecord, variables: dict[str, Any], left_out: list[str]) -> Answer:
+    """What ctx does in a replay: variables as they were, parts as they were recorded, and nothing kept.
+
+    `left_out` gets the names of parts that are recorded, and so not done.
+    """
     now = dict(variables)
 
     def answer(call: Call) -> Reply:
@@ -213,7 +258,9 @@ def _answer(history: History, step: StepRecord, variables: dict[str, Any]) -> An
             case "set_variable":
                 now[name] = call.arguments.get("value")
             case "step":
-                recorded = history.substep(step.step_key, name)
+                recorded = history.substep(step.step_key, name, step.attempt)
+                if recorded is not None:
+                    left_out.append(name)
                 return Reply(payload=None if recorded is None else history.payload(recorded))
             case "record_step":
                 pass
@@ -222,66 +269,3 @@ def _answer(history: History, step: StepRecord, variables: dict[str, Any]) -> An
         return Reply()
 
     return answer
-
-
-def _judged(step: StepRecord, version: str, outcome: StepOutcome) -> Replayed:
-    verdict: Verdict = "different"
-    comparison = outcome.comparison or {}
-    found = [item for item in comparison.get("differences") or () if isinstance(item, dict)]
-    if outcome.status != step.status:
-        detail = f"{step.status} then, {outcome.status} now{_said(outcome.error)}"
-    elif outcome.status == "completed":
-        if comparison.get("same_bytes") is True or (comparison and not found):
-            verdict, detail = "same", ""
-        elif found:
-            detail = (
-                f"the result differs in {len(found)} place{'s' * (len(found) > 1)}, first at {found[0].get('path')}"
-            )
-        else:
-            verdict, detail = "could not", "the recorded result is not there to compare with"
-    elif _identity(step.error) == _identity(outcome.error.to_json() if outcome.error else None):
-        verdict, detail = "same", ""
-    else:
-        then = step.error or {}
-        detail = f"{then.get('type')}: {then.get('message')} then, now{_said(outcome.error)}"
-    return _replayed(step, version, verdict, detail, outcome, found)
-
-
-def _said(error: StepError | None) -> str:
-    return f" {error.type}: {error.message}" if error else ""
-
-
-def _identity(error: dict[str, Any] | None) -> object:
-    """What makes an error the same: its type, its message and its causes; not where its files lie."""
-    if error is None:
-        return None
-    members = [_identity(member) for member in error.get("exceptions") or ()]
-    return error.get("module"), error.get("type"), error.get("message"), _identity(error.get("cause")), members
-
-
-def _replayed(
-    step: StepRecord,
-    version: str | None,
-    verdict: Verdict,
-    detail: str,
-    outcome: StepOutcome | None = None,
-    differences: Sequence[dict[str, Any]] = (),
-) -> Replayed:
-    return Replayed(
-        step_key=step.step_key,
-        attempt=step.attempt,
-        function=step.function,
-        code_version_hash=version,
-        verdict=verdict,
-        detail=detail,
-        recorded=step.status,
-        replayed=outcome.status if outcome else "",
-        same_bytes=(outcome.comparison or {}).get("same_bytes") is True if outcome and outcome.payload else None,
-        differences=differences,
-        recorded_error=step.error,
-        replayed_error=outcome.error.to_json() if outcome and outcome.error else None,
-        wall_seconds=outcome.usage.wall_seconds if outcome else None,
-        recorded_wall_seconds=step.wall_seconds,
-        stdout=outcome.stdout if outcome else "",
-        stderr=outcome.stderr if outcome else "",
-    )

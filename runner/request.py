@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from runner import wire
 from runner.body import Body, Memory
@@ -39,6 +39,19 @@ class Expected:
 
     payload: Payload
     tolerance: float = 0.0
+
+
+@dataclass(frozen=True)
+class Debugging:
+    """How a step is to be stopped in, on a terminal; see runner/child/debugging.py and runner/terminal.py.
+
+    `terminal`: the step's end of it. `breaks`: (file, line); `term`: its kind, as TERM has it.
+    """
+
+    mode: Literal["post mortem", "break", "shell"]
+    terminal: Memory
+    breaks: tuple[tuple[str, int], ...] = ()
+    term: str = "dumb"
 
 
 @dataclass(frozen=True)
@@ -80,12 +93,13 @@ def with_templates(
     context: StepContext,
     siblings: Iterable[str] = (),
     expected: Expected | None = None,
+    debugging: Debugging | None = None,
 ) -> StepRequest:
     """A request whose arguments are JSON with `{{templates}}`, rendered in the child where the types exist.
 
     `scope` maps names to JSON values (`inputs`, `workflow`, the workflow's variables); `results` maps each
     `result_key` that the arguments refer to, to its recorded payload. `siblings`: the workflow's other functions.
-    `expected`: what to compare the result with, in the child.
+    `expected`: what to compare the result with, in the child. `debugging`: the step is stopped in.
     """
     template = {
         "args": list(args),
@@ -94,7 +108,8 @@ def with_templates(
         "results": {name: index for index, name in enumerate(results)},
     }
     text = json.dumps(template, ensure_ascii=False).encode(errors="backslashreplace")  # as JSON escapes it
-    return _request(function, "template", Body.of([text]), list(results.items()), context, siblings, expected)
+    named = list(results.items())
+    return _request(function, "template", Body.of([text]), named, context, siblings, expected, debugging=debugging)
 
 
 def to_inspect(
@@ -114,6 +129,7 @@ def _request(
     siblings: Iterable[str] = (),
     expected: Expected | None = None,
     kind: str = "run",
+    debugging: Debugging | None = None,
 ) -> StepRequest:
     parts: list[bytes | memoryview] = []
     memories: list[Memory] = []
@@ -126,11 +142,18 @@ def _request(
         "payloads": [
             {"name": name, "python": payload.python, **payload.body.pack(parts, memories)} for name, payload in payloads
         ],
-        "memories": [memory.size for memory in memories],
     }
     if expected is not None:
         header["expected"] = {"tolerance": expected.tolerance, **expected.payload.body.pack(parts, memories)}
-        header["memories"] = [memory.size for memory in memories]
+    if debugging is not None:
+        header["debug"] = {
+            "mode": debugging.mode,
+            "breaks": debugging.breaks,
+            "terminal": len(memories),
+            "term": debugging.term,
+        }
+        memories.append(debugging.terminal)
+    header["memories"] = [memory.size for memory in memories]
     try:
         frame = wire.encode(header, parts)
     except ProtocolError as error:

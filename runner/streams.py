@@ -15,6 +15,11 @@ MAX_TAIL_BYTES = 64 * 1024
 MAX_LINE_CHARS = 16 * 1024
 
 
+def writable(text: str) -> str:
+    """Text that every database takes: a NUL, and half a surrogate pair, are written out as Python writes them."""
+    return text.replace("\0", "\\x00").encode(errors="backslashreplace").decode()
+
+
 class LineStream:
     """Collects one stream of one step. Owns no descriptor: `feed` takes what was read.
 

@@ -35,7 +35,7 @@ from runner.step_process import Ending
 from runner.streams import LineStream
 from runner.versions import Options, Versions
 from runner.wire import Message
-from runner.zygote import START_TIMEOUT_SECONDS, Patience
+from runner.zygote import START_TIMEOUT_SECONDS, Patience, child_environment
 
 logger = logging.getLogger("hwe.supervisor")
 
@@ -54,7 +54,9 @@ class Supervisor:
 
     `sandbox` is "none", "process" (default) or "locked-down"; `guarantees` tells what that enforces here.
     `slots` bounds the steps that run at the same time. `network=False` cuts them off from it, or they do not run.
-    `comparing`: requests may carry the recorded result. `variables` join the environment of every step.
+    `comparing`: requests may carry the recorded result. `variables` join the environment of every step. `writes` and
+    `project_variables`: whether `writable` and `environment` of a project's settings hold. Without `writes`, steps
+    write to their scratch directories alone, at the level "none" too.
     """
 
     def __init__(
@@ -65,13 +67,18 @@ class Supervisor:
         slots: int = DEFAULT_SLOTS,
         network: bool = True,
         comparing: bool = False,
+        writes: bool = True,
+        project_variables: bool = True,
         variables: Mapping[str, str] | None = None,
     ) -> None:
         if slots < 1:
             raise UsageError(f"a supervisor needs at least 1 slot, not {slots}")
         level = sandboxes.level_of(sandbox)
         self.sandbox = level.name
-        self._versions = Versions(cache, Options(level, network, comparing, variables or {}))
+        options = Options(level, network, comparing, writes, project_variables, variables or {})
+        self._versions = Versions(cache, options)
+        # What every step sees; where the project's own variables hold, steps of that project see more.
+        self.variable_names = frozenset({*child_environment(()), *(variables or {}), "HOME", "TMPDIR"})
         self._slots = FairSlots(slots)
         self._lanes = Lanes(slots)
         self._closing = threading.Event()

@@ -10,7 +10,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -37,11 +37,17 @@ TICK_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Options:
-    """What all zygotes of one supervisor are started with. `variables` join the environment of every step."""
+    """What all zygotes of one supervisor are started with. `variables` join the environment of every step.
+
+    `writes`, `project_variables`: whether projects get the paths to write to, and the worker's variables, that their
+    settings ask for.
+    """
 
     level: sandboxes.SandboxLevel
     network: bool = True
     comparing: bool = False
+    writes: bool = True
+    project_variables: bool = True
     variables: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -167,13 +173,13 @@ class Version:
     def _launch(
         self, environment: Environment, program: Path | None, preload: tuple[str, ...], settings: ProjectSettings
     ) -> Launch:
-        asked = settings.sandbox
+        asked = self._granted(settings).sandbox
         sandboxes.check_asked(asked, off_limits=[Path(self._cache.root), self._files.root])
         # By the name that the environment has for it, and by its own: it may be reached through a link.
         homes = [path.parent.parent for path in (environment.interpreter, environment.interpreter.resolve())]
         parts = [environment.root, environment.layer_root, *homes, homes[0].resolve(), program, *self._files.programs]
         readable = tuple(part for part in parts if part is not None and part != part.parent)  # never all of it
-        place = sandboxes.Place(readable, self._files.new_scratch(), self._options.network)
+        place = sandboxes.Place(readable, self._files.new_scratch(), self._options.network, self._options.writes)
         hold = self._options.level.hold(asked, place)
         passed_on = {name: os.environ[name] for name in asked.environment if name in os.environ}
         return Launch(
@@ -190,6 +196,18 @@ class Version:
             confinement=hold.confinement,
             wrapper=hold.wrapper,
         )
+
+    def _granted(self, settings: ProjectSettings) -> ProjectSettings:
+        """What of a project's settings holds under this supervisor."""
+        asked = settings.sandbox
+        if not self._options.project_variables:
+            asked = replace(asked, environment=())
+        if not self._options.writes:
+            # What is written elsewhere may still be read. In namespaces, devices are the version's own.
+            own = self._options.level.name == "locked-down"
+            kept = tuple(path for path in asked.writable if own and path.startswith("/dev/"))
+            asked = replace(asked, writable=kept, readable=(*asked.readable, *asked.writable))
+        return replace(settings, sandbox=asked)
 
     def _replace(self, successor: Zygote | None) -> None:
         former, self._zygote = self._zygote, successor

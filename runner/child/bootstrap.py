@@ -7,10 +7,10 @@ folder: it stands on the child's import path until the first line below has run.
 Arguments   bootstrap.py CONFIG, a JSON object: control_fd, import_paths (the project's roots, put first),
             support_path (the copy of cloudpickle, put last), preload (modules to import before forking), seed (whether
             random numbers repeat when a step is run again), parent (the pid without which it is not to live, or null),
-            network (false: steps have none, or the zygote does not start), comparison and inspection
-            (the paths of programs: to compare results with recorded ones, for a replay, and to look at what is
-            recorded, for a check); if it is to be confined, confinement_program (the file beside this one) and
-            confinement (what that is told).
+            network (false: steps have none, or the zygote does not start), comparison, inspection and debugging
+            (the paths of programs: to compare results with recorded ones, for a replay, to look at what is recorded,
+            for a check, and to stop in a step, on a terminal); if it is to be confined, confinement_program (the file
+            beside this one) and confinement (what that is told).
 Control fd  a stream socket. Sends {"type": "hello", protocol, python, pid, preload_errors, threaded, unconfined} once
             ready: the module whose import left threads behind, and what this kernel cannot confine. Then takes
             {"type": "spawn", scratch}, followed by four descriptors: the step's socket, stdout, stderr, exit pipe;
@@ -117,6 +117,7 @@ _libc = None
 _seeds = True
 _comparison = None  # the names of comparison.py, see load_program
 _inspection = None
+_debugging = None
 _confinement = None
 _cloudpickle = None  # see load_cloudpickle
 _import_paths = []
@@ -719,9 +720,8 @@ def perform(header, parts, memories, channel=None):
         args, kwargs = load_arguments(header, parts, memories)
         if takes_context(function):
             args = [Context(header["context"], channel), *args]
-        result = function(*args, **kwargs)
-        if hasattr(result, "__await__"):
-            result = import_past_project("asyncio").run(finish(result))
+        run = _debugging["debugger"](globals(), header, memories, channel) if "debug" in header else call
+        result = run(function, args, kwargs)
         outcome = pack({"type": "outcome", "status": "completed"}, result)
         if "expected" in header:
             compare(outcome, result, header["expected"], parts, memories)
@@ -801,6 +801,13 @@ def cut_network():
     ):
         with open("/proc/self/%s" % name, "w") as file:
             file.write(text)
+
+
+def call(function, args, kwargs):
+    result = function(*args, **kwargs)
+    if hasattr(result, "__await__"):
+        result = import_past_project("asyncio").run(finish(result))
+    return result
 
 
 async def finish(awaitable):
@@ -1393,7 +1400,7 @@ def count_threads():
 
 
 def main():
-    global _libc, _prctl, _import_paths, _seeds, _comparison, _inspection, _confinement
+    global _libc, _prctl, _import_paths, _seeds, _comparison, _inspection, _debugging, _confinement
     try:
         config = _read_json(sys.argv[1])
         control_fd, import_paths = config["control_fd"], config["import_paths"]
@@ -1411,6 +1418,7 @@ def main():
     if config["comparison"]:
         _comparison = load_program(config["comparison"])
         _inspection = load_program(config["inspection"])
+        _debugging = load_program(config["debugging"])
     _libc = load_libc()
     _prctl = _libc.prctl if sys.platform.startswith("linux") else None
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -21,6 +21,7 @@ from envs import CodeVersion, capture
 from runner.check import VERDICTS, Check, RunVerdict, sample
 from runner.cli import ANSWER_IS_NO, COULD_NOT, check_reports, render, set_up_logging
 from runner.cli.installation import Installation, opened
+from runner.cli.pages.writing import check_target, write
 from runner.cli.replaying import variables_of
 from runner.definition import Definition, DefinitionInvalid, load_definition
 from runner.errors import UsageError
@@ -61,6 +62,14 @@ def check_command(
     markdown: Annotated[
         Path | None, typer.Option("--markdown", metavar="FILE", help="Write a summary for a pull request.")
     ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(
+            "--html",
+            metavar="FILE",
+            help="Write a page to look at and to pass on: what was found, run by run, and what differs in the code.",
+        ),
+    ] = None,
     as_json: render.JsonOption = False,
 ) -> None:
     """Tell, run by run, whether the unfinished runs could go on on the code of PROJECT.
@@ -70,24 +79,42 @@ def check_command(
     Exit codes: 0 all compatible, 1 some are not, 3 could not tell.
     """
     set_up_logging(verbose=False)
+    if html:
+        check_target(html)
     variables = variables_of(env or [])
     with opened(load_settings(project, captures=True)) as installation:
         version = capture(project)
         installation.keep(version)
         heads = installation.ledger.unfinished_heads()
         ids = [installation.ledger.run(name).run_id for name in only] if only else sample(heads, limit)
+        cache = installation.cache(lambda *_: None)
         with Supervisor(
-            installation.cache(lambda *_: None),
+            cache,
             installation.settings.sandbox,
             network=allow_network,
             comparing=True,
+            writes=False,
+            project_variables=not replaying,  # without, nothing is run but what modules do on import
             variables=variables,
         ) as supervisor:
             supervisor.warm(version.hash)  # what fails here is no run's fault
             check = Check(supervisor, version.hash, _workflows(version, project), replaying, tolerance)
             verdicts = list(_progress(_check_all(installation, check, ids), len(ids)))
-    left_out = _left_out(heads, ids) if not only else {}
-    document = _document(version, verdicts, len(heads), left_out)
+        left_out = _left_out(heads, ids) if not only else {}
+        document = _document(version, verdicts, len(heads), left_out)
+        page = ""
+        if html:
+            from runner.cli.pages.check_page import check_page
+
+            of_runs = [one.run.code_version_hash for one in verdicts] if only else [code for _, _, code in heads]
+            how = {
+                "sandbox": supervisor.sandbox,
+                "network": "allowed" if allow_network else "cut off",
+                "variables passed on": ", ".join(variables) or "none",
+                "recorded steps": "run again" if replaying else "not run again: --replay does",
+                "floats may differ by": f"{tolerance:g}, relative" if tolerance else "nothing",
+            }
+            page = check_page(document, cache=cache, versions=Counter(of_runs), how=how)
     if junit:
         _write(junit, check_reports.junit(document))
     if markdown:
@@ -96,6 +123,8 @@ def check_command(
         render.print_json(document)
     else:
         _print(document)
+    if html:
+        write(html, page)
     counts = document["verdicts"]
     if document["checked"] != counts.get("compatible", 0):
         is_no = document["checked"] - counts.get("compatible", 0) - counts.get("could not", 0)

@@ -14,7 +14,16 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from envs import FileChange, Manifest, RequirementChange, capture, file_changes, read_stored_file, requirement_changes
+from envs import (
+    ArtifactStore,
+    FileChange,
+    Manifest,
+    RequirementChange,
+    capture,
+    file_changes,
+    read_stored_file,
+    requirement_changes,
+)
 from envs import read_file as read_artifact_file
 from runner.cli import ANSWER_IS_NO, render
 from runner.cli.installation import Installation, opened
@@ -96,9 +105,16 @@ def _side(installation: Installation, given: str) -> Iterator[Side]:
             manifest = version.manifest
             yield Side(given, manifest, lambda path: read_artifact_file(file, manifest, path, version.artifact_id))
         return
-    with installation.store.get(installation.full_hash(given)) as stored:
+    with stored_side(installation.store, installation.full_hash(given), given) as side:
+        yield side
+
+
+@contextlib.contextmanager
+def stored_side(store: ArtifactStore, code_version_hash: str, given: str = "") -> Iterator[Side]:
+    """A version out of a store, verified, for as long as its files are to be read. Raises what the store raises."""
+    with store.get(code_version_hash) as stored:
         manifest = stored.verify()
-        yield Side(given, manifest, lambda path: read_stored_file(stored, manifest, path))
+        yield Side(given or code_version_hash, manifest, lambda path: read_stored_file(stored, manifest, path))
 
 
 def _compare(before: Side, after: Side) -> Findings:

@@ -94,6 +94,8 @@ def _step(step: StepRecord) -> dict[str, Any]:
         "wall_seconds": step.wall_seconds,
         "cpu_seconds": step.cpu_seconds,
         "max_rss_bytes": step.max_rss_bytes,
+        "stdout": step.stdout,
+        "stderr": step.stderr,
     }
 
 

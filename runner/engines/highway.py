@@ -131,7 +131,7 @@ class PythonTool:
         """
         function, pin, keywords = _checked(args, kwargs or {})
         run = self._run(step)
-        before = [one for one in self._ledger.steps(run.run_id) if one.step_key == step.step_key]
+        before = [one for one in self._ledger.steps(run.run_id, logs=False) if one.step_key == step.step_key]
         attempt = step.attempt or _next_attempt(before)
         if done := next((one for one in before if one.attempt == attempt and one.status == "completed"), None):
             return self._recorded(done)
@@ -235,6 +235,8 @@ class PythonTool:
                 wall_seconds=outcome.usage.wall_seconds,
                 cpu_seconds=outcome.usage.cpu_seconds,
                 max_rss_bytes=outcome.usage.max_rss_bytes,
+                stdout=outcome.stdout,
+                stderr=outcome.stderr,
             ),
         )
 

@@ -40,12 +40,12 @@ class RunContexts:
             rows = connection.execute(query.order_by(columns.number))
             return [(row.name, json.loads(row.value), row.set_at) for row in rows]
 
-    def all_substeps(self, run_id: str) -> dict[tuple[str, str], bytes]:
-        """The recorded results of all parts of steps, by (step key, name)."""
+    def all_substeps(self, run_id: str) -> dict[tuple[str, str], tuple[int, bytes]]:
+        """Of all parts of steps the attempt that did it, and its recorded result, by (step key, name)."""
         columns = workflow_substeps.c
-        query = sa.select(columns.step_key, columns.name, columns.result).where(columns.run_id == run_id)
+        query = workflow_substeps.select().where(columns.run_id == run_id)
         with self._read() as connection:
-            return {(row.step_key, row.name): row.result for row in connection.execute(query)}
+            return {(row.step_key, row.name): (row.attempt, row.result) for row in connection.execute(query)}
 
     def set_variable(self, run_id: str, epoch: int, step_key: str, attempt: int, name: str, value_json: str) -> None:
         """Give a variable a value, for this step and those that come after. Raises `Fenced`."""
@@ -63,12 +63,14 @@ class RunContexts:
                 )
             )
 
-    def substep(self, run_id: str, step_key: str, name: str) -> bytes | None:
-        """The recorded result of a part of a step, of whichever attempt, or None."""
+    def substep(self, run_id: str, step_key: str, name: str, *, up_to: int | None = None) -> bytes | None:
+        """The recorded result of a part of a step, or None. `up_to`: as that attempt found it, or left it."""
         columns = workflow_substeps.c
         query = sa.select(columns.result).where(
             columns.run_id == run_id, columns.step_key == step_key, columns.name == name
         )
+        if up_to is not None:
+            query = query.where(columns.attempt <= up_to)
         with self._read() as connection:
             return connection.execute(query).scalar()
 

@@ -19,6 +19,7 @@ from runner.ledger.database import explained, open_database
 from runner.ledger.errors import Fenced, RunExists, RunNotFound, RunNotInState
 from runner.ledger.records import CodeVersionRecord, RunRecord, StepRecord
 from runner.ledger.tables import code_versions, workflow_runs, workflow_steps
+from runner.streams import writable
 
 _MIN_PREFIX = 8
 
@@ -347,9 +348,10 @@ class Ledger:
 
     # --- steps ---
 
-    def steps(self, run_id: str) -> list[StepRecord]:
-        """All attempts of all steps, in the order of recording."""
-        query = workflow_steps.select().where(workflow_steps.c.run_id == run_id).order_by(workflow_steps.c.sequence)
+    def steps(self, run_id: str, *, logs: bool = True) -> list[StepRecord]:
+        """All attempts of all steps, in the order of recording. `logs=False`: without what they printed."""
+        wanted = [column for column in workflow_steps.c if logs or column.name not in {"stdout", "stderr"}]
+        query = sa.select(*wanted).where(workflow_steps.c.run_id == run_id).order_by(workflow_steps.c.sequence)
         with self._read() as connection:
             return [StepRecord.from_row(row) for row in connection.execute(query)]
 
@@ -394,6 +396,8 @@ class Ledger:
         wall_seconds: float | None = None,
         cpu_seconds: float | None = None,
         max_rss_bytes: int | None = None,
+        stdout: str | None = None,
+        stderr: str | None = None,
     ) -> None:
         """Record how an attempt ended, once. Raises `Fenced` when it has ended before, or under a later epoch."""
         with self._fenced(run_id, epoch) as connection:
@@ -410,6 +414,8 @@ class Ledger:
                     wall_seconds=wall_seconds,
                     cpu_seconds=cpu_seconds,
                     max_rss_bytes=max_rss_bytes,
+                    stdout=None if stdout is None else writable(stdout),
+                    stderr=None if stderr is None else writable(stderr),
                 )
             )
             if not changed.rowcount:

@@ -56,7 +56,10 @@ class RunRecord:
 
 @dataclass(frozen=True)
 class StepRecord:
-    """One attempt of one step. `result` is opaque; `value` means something only when `has_value`."""
+    """One attempt of one step. `result` is opaque; `value` means something only when `has_value`.
+
+    `stdout`, `stderr`: the end of what it printed. None: not recorded, or not asked for.
+    """
 
     run_id: str
     step_key: str
@@ -77,6 +80,8 @@ class StepRecord:
     wall_seconds: float | None
     cpu_seconds: float | None
     max_rss_bytes: int | None
+    stdout: str | None = None
+    stderr: str | None = None
 
     @classmethod
     def from_row(cls, row: sa.Row[Any]) -> StepRecord:

@@ -90,6 +90,9 @@ workflow_steps = sa.Table(
     sa.Column("wall_seconds", sa.Float),
     sa.Column("cpu_seconds", sa.Float),
     sa.Column("max_rss_bytes", sa.BigInteger),
+    # The end of what the attempt printed. NULL: it has not ended, or ended under a release that did not keep it.
+    sa.Column("stdout", sa.Text),
+    sa.Column("stderr", sa.Text),
 )
 
 # Every value that a variable has had, in order: a replay asks what it was at the time.

@@ -14,11 +14,15 @@ Level = Literal["none", "process", "locked-down"]
 
 @dataclass(frozen=True)
 class Place:
-    """Where a zygote lives. `readable`: its environment, its Python and its programs. `network`: False cuts it off."""
+    """Where a zygote lives. `readable`: its environment, its Python and its programs. `network`: False cuts it off.
+
+    `writes`: False where nothing but scratch directories may be written to, at every level.
+    """
 
     readable: tuple[Path, ...]
     scratches: Path
     network: bool = True
+    writes: bool = True
 
 
 @dataclass(frozen=True)

@@ -144,3 +144,18 @@ def site_factory(tmp_path):
         return site
 
     return make
+
+
+@pytest.fixture(scope="session")
+def browser(missing, tmp_path_factory):
+    """A browser without a window."""
+    try:
+        import browser as browsers
+    except ImportError:
+        missing("PAGES NOT LOOKED AT: no Selenium here: make extras")
+    binaries = browsers.binaries()
+    if binaries is None:
+        missing("PAGES NOT LOOKED AT: no chromium and chromedriver on PATH: apt-get install chromium chromium-driver")
+    window = browsers.Browser(*binaries, tmp_path_factory.mktemp("browser"))
+    yield window
+    window.close()

@@ -181,11 +181,27 @@ def test_a_format_without_later_fields_opens(recorded, elsewhere, tmp_path):
     export(recorded, path)
 
     def older(index, entries):
+        index["format"] = 1
         for step in index["steps"]:
-            for name in ("wall_seconds", "cpu_seconds", "max_rss_bytes", "wake_at"):
+            for name in ("wall_seconds", "cpu_seconds", "max_rss_bytes", "wake_at", "stdout", "stderr"):
                 del step[name]
         del index["run"]["policy_source"]
         index["run"]["a_later_field"] = 1
 
     rewritten(path, older)
-    assert replay(elsewhere, path)[1]["verdict"] == "same"
+    _, document, steps = replay(elsewhere, path)
+    assert document["verdict"] == "same"
+    assert {step["logs"] for step in steps.values()} == {"not recorded"}
+
+
+def test_the_log_of_a_redacted_step_does_not_leave(site, tmp_path):
+    (site.project / "parts.py").write_text("def tells(card):\n    print('the card is', card)\n    return 1\n")
+    task = {"operator_type": "task", "function": "tools.python.run", "args": ["parts.tells", "{{inputs.card}}"]}
+    (site.project / "workflow.yaml").write_text(json.dumps({"name": "tells", "tasks": {"tells": task}}))
+    done = site.hwe("run", "workflow.yaml", "--run-id", "run-1", "--policy", "artifact", "--input", '{"card": "4711"}')
+    assert done.returncode == 0, done.stderr
+    for redacted, leaves in ((["input.card"], True), (["input.card", "steps.tells"], False)):
+        path = tmp_path / f"{leaves}.hwe"
+        export(site, path, *(word for name in redacted for word in ("--redact", name)))
+        with zipfile.ZipFile(path) as archive:
+            assert (b"4711" in archive.read("bundle.json")) == leaves

@@ -3,6 +3,7 @@
 import json
 import shutil
 import socket
+import sqlite3
 
 import pytest
 
@@ -44,6 +45,24 @@ def test_every_attempt_comes_out_the_same_and_nothing_is_written(recorded):
         assert [attempt for key, attempt in steps if key == "flaky"] == [1, 2, 3]
         assert steps["flaky", 1]["replayed_error"]["type"] == "ConnectionError"
     assert (recorded.show("run-1"), (recorded.root / "marks" / "mark").read_text()) == before
+
+
+def test_results_time_and_memory_are_told_beside_each_other(recorded):
+    _, _, steps = replay(recorded, "--step", "charge")
+    charged = steps["charge", 1]
+    assert charged["recorded_value"] == charged["replayed_value"] == [1, 2]
+    for name in ("wall_seconds", "cpu_seconds", "max_rss_bytes"):
+        assert charged[name] > 0
+        assert charged[f"recorded_{name}"] > 0
+    told = recorded.hwe("replay", "run-1", "--step", "charge").stdout
+    assert "peak memory" in told
+    assert told.count(" → ") == 4  # of the heading, and three of the step
+    assert told.count(" MiB") == 2
+
+
+def test_results_too_large_to_show_are_not_in_the_document(recorded):
+    _, _, steps = replay(recorded, "--step", "text")
+    assert (steps["text", 1]["verdict"], steps["text", 1]["replayed_value"]) == ("same", None)
 
 
 def test_it_replays_after_the_project_is_gone(recorded):
@@ -133,3 +152,86 @@ def test_what_cannot_be_replayed_is_said(recorded):
     code, document, steps = replay(recorded, "--step", "charge")
     assert (code, document["verdict"]) == (3, "could not")
     assert steps["charge", 1]["verdict"] == "could not"
+
+
+PRINTS = """
+import os, sys, warnings
+
+class Order:
+    pass
+
+def prints(number):
+    print("one")
+    print("number", number)
+    print(Order(), os.getcwd(), "nul \\0 and \\udcff".encode(errors="surrogateescape"), file=sys.stderr)
+    warnings.warn("told with the path of this file")
+    return number
+"""
+
+
+@pytest.fixture
+def printed(site):
+    """A run of one step that prints to both streams, also where it runs and an address."""
+    (site.project / "parts.py").write_text(PRINTS)
+    task = {"operator_type": "task", "function": "tools.python.run", "args": ["parts.prints", 7]}
+    (site.project / "workflow.yaml").write_text(json.dumps({"name": "prints", "tasks": {"prints": task}}))
+    done = site.hwe("run", "workflow.yaml", "--run-id", "run-1", "--policy", "artifact")
+    assert done.returncode == 0, done.stderr
+    return site
+
+
+def test_what_is_printed_is_recorded_and_compared(printed):
+    recorded = printed.step("run-1", "prints")
+    assert recorded["stdout"] == "one\nnumber 7\n"
+    assert "UserWarning: told with the path" in recorded["stderr"]
+    printed.environment["HWE_CACHE_DIR"] = str(printed.root / "another cache")  # so that paths are others
+    code, _, steps = replay(printed)
+    told = steps["prints", 1]
+    assert (code, told["verdict"], told["logs"], told["detail"]) == (0, "same", "same", "")
+    assert (told["recorded_stdout"], told["recorded_stderr"]) == (recorded["stdout"], recorded["stderr"])
+    edit(printed, '"number", number', '"total", number')
+    code, document, steps = replay(printed, "--against", ".")
+    assert (code, document["verdict"], steps["prints", 1]["logs"]) == (1, "different", "different")
+    assert steps["prints", 1]["detail"].startswith("stdout differs in line 2: 'number 7' then, 'total 7' now")
+    code, _, steps = replay(printed, "--against", ".", "--ignore-logs")
+    assert (code, steps["prints", 1]["verdict"], steps["prints", 1]["logs"]) == (0, "same", "ignored")
+
+
+def test_runs_recorded_without_logs_replay_and_say_so(printed):
+    with sqlite3.connect(printed.home / "hwe.sqlite") as database:
+        database.execute("UPDATE workflow_steps SET stdout = NULL, stderr = NULL")
+    code, _, steps = replay(printed)
+    told = steps["prints", 1]
+    assert (code, told["verdict"], told["logs"], told["recorded_stdout"]) == (0, "same", "not recorded", None)
+    assert "what 1 attempt printed is not recorded" in printed.told("replay", "run-1")
+
+
+PARTS = """
+def charge(ctx):
+    print("before")
+    try:
+        return ctx.step("charge", bank, ctx.attempt)
+    finally:
+        print("after")
+
+def bank(attempt):
+    print("the bank, on attempt", attempt)
+    if attempt == 1:
+        raise ConnectionError("not now")
+    return attempt
+"""
+
+
+def test_a_part_is_done_again_in_the_attempts_before_it_succeeded_and_left_out_after(site):
+    (site.project / "parts.py").write_text(PARTS)
+    task = {"operator_type": "task", "function": "tools.python.run", "args": ["parts.charge"]}
+    task["retry_policy"] = {"max_retries": 1, "delay": "PT0.01S"}
+    (site.project / "workflow.yaml").write_text(json.dumps({"name": "parts", "tasks": {"charge": task}}))
+    assert site.hwe("run", "workflow.yaml", "--run-id", "run-1", "--policy", "artifact").returncode == 0
+    code, _, steps = replay(site)
+    assert (code, [step["logs"] for step in steps.values()]) == (0, ["same", "same"])
+    assert steps["charge", 1]["stdout"] == "before\nthe bank, on attempt 1\nafter\n"
+    assert steps["charge", 2]["stdout"] == "before\nafter\n"
+    assert steps["charge", 2]["recorded_stdout"] == "before\nthe bank, on attempt 2\nafter\n"
+    site.told("export", "run-1", site.root / "run.hwe")
+    assert site.hwe("replay", site.root / "run.hwe").returncode == 0

@@ -265,6 +265,35 @@ def test_null_and_nothing_are_told_apart(ledger):
     assert [(step.value, step.has_value) for step in ledger.steps("run-1")] == [(None, True), (None, False)]
 
 
+def test_what_was_printed_is_kept_with_the_outcome_whatever_letters_it_has(ledger):
+    epoch = ledger.claim("run-1", "me")
+    start(ledger, epoch)
+    finish(ledger, epoch, stdout="a\0b\nä", stderr="half \udcff a pair")
+    start(ledger, epoch, attempt=2)
+    finish(ledger, epoch, attempt=2)
+    first, second = ledger.steps("run-1")
+    assert (first.stdout, first.stderr) == ("a\\x00b\nä", "half \\udcff a pair")
+    assert (second.stdout, second.stderr) == (None, None)
+    assert [step.stdout for step in ledger.steps("run-1", logs=False)] == [None, None]
+
+
+def test_a_ledger_of_the_release_without_logs_is_brought_up_to_date(url):
+    from alembic import command
+
+    from runner.ledger import database
+
+    backend = database.backend_of(url)
+    engine = backend.engine()
+    with backend.opening(), backend.migrating(engine) as connection:
+        config = database._alembic_config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0004")
+    engine.dispose()
+    with open_with_run(url) as ledger:
+        start(ledger, ledger.claim("run-1", "me"))
+        assert ledger.steps("run-1")[0].stdout is None
+
+
 # --- the database itself ---
 
 

@@ -1,0 +1,165 @@
+"""Records runs of the orders example with random inputs, and replays all of them elsewhere.
+
+    .venv/bin/python scripts/bench/replays.py [--runs 1000] [--json FILE]
+
+Elsewhere: another installation, to which the ledger and the store were copied. Its cache is empty, it belongs to
+another user when this is run by root, and reaches no network where namespaces allow that: dependencies come from the
+store, in which `hwe capture --wheels` put them. Exit code 0 when every run comes out the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from runner.cli.installation import opened, submit
+from runner.settings import load_settings
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+EXAMPLE = REPOSITORY / "examples" / "orders" / "v1"
+HWE = Path(sys.executable).parent / "hwe"
+NOBODY = 65534
+
+# What a replay may take: the steps' own time and half of it, and so much more for each step.
+ALLOWED_FACTOR, ALLOWED_MILLISECONDS = 1.5, 2.0
+
+
+def random_order(number: int, source: random.Random) -> dict[str, Any]:
+    lines = [
+        {
+            "sku": f"SKU-{source.randrange(1000)}",
+            "quantity": source.randint(1, 9),
+            "unit_price": round(source.uniform(0.5, 200), 2),
+        }
+        for _ in range(source.randint(1, 12))
+    ]
+    order: dict[str, Any] = {"number": f"A-{number}", "lines": lines}
+    if source.random() < 0.4:
+        order["voucher"] = source.choice(["WELCOME5", "SORRY10", "NO-SUCH-VOUCHER"])
+    return order
+
+
+def record(home: Path, project: Path, runs: int) -> None:
+    """So many runs, driven to their ends. Those with a voucher that nobody knows fail."""
+    shutil.copytree(EXAMPLE, project, ignore=shutil.ignore_patterns("__pycache__"))
+    workflow = project / "workflow.yaml"
+    workflow.write_text(workflow.read_text().replace("wait_for: PT5S", "wait_for: PT0.01S"))
+    hwe(home, project, "capture", "--wheels")
+    source = random.Random(7)  # noqa: S311 - the same orders each time
+    os.environ["HWE_HOME"] = str(home)
+    with opened(load_settings(project, captures=True)) as installation:
+        for number in range(runs):
+            order = json.dumps({"order": random_order(number, source)})
+            submit(installation, workflow, project, input_text=order, run_id=f"run-{number:05}", policy="artifact")
+    hwe(home, project, "worker", "--drain")
+
+
+def hwe(home: Path, directory: Path, *arguments: str, command: Sequence[str] = (), fails: bool = False) -> str:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("HWE_")}
+    done = subprocess.run(
+        [*(command or [str(HWE)]), *arguments],
+        cwd=directory,
+        env={**environment, "HWE_HOME": str(home), "HOME": str(directory)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode and not fails:
+        sys.exit(f"hwe {' '.join(arguments)} ended with {done.returncode}:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+    return done.stdout
+
+
+def move(home: Path, elsewhere: Path) -> list[str]:
+    """Copy what is recorded; returns the command `hwe` as somebody else runs it there."""
+    elsewhere.mkdir(mode=0o700)
+    for name in ("hwe.sqlite", "artifacts", "values"):
+        path = home / name
+        if path.is_dir():
+            shutil.copytree(path, elsewhere / name)
+        elif path.exists():
+            shutil.copy(path, elsewhere / name)
+    if os.geteuid() != 0 or shutil.which("setpriv") is None or shutil.which("unshare") is None:
+        return [str(HWE)]
+    user = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
+    alone = ["unshare", "--net"] if _runs(["unshare", "--net", "true"]) else []
+    for path in (elsewhere.parent, elsewhere, *elsewhere.rglob("*")):
+        os.chown(path, NOBODY, NOBODY)
+    # The interpreter of this environment may be in somebody's home, where others do not come.
+    paths = f"PYTHONPATH={REPOSITORY}:{sysconfig.get_path('purelib')}:{sysconfig.get_path('platlib')}"
+    system = f"/usr/bin/python{sys.version_info[0]}.{sys.version_info[1]}"
+    for command in ([sys.executable], ["env", paths, system]):
+        if _runs([*user, "env", *command, "-c", ("import runner.cli.commands, subprocess, sys, virtualenv, uv; "
+                  "uv.find_uv_bin(); subprocess.run([sys.executable, '-c', ''], check=True)")]):  # fmt: skip
+            return [*alone, *user, "env", *command, "-c", "from runner.cli import main; main()"]
+    print("not as another user, who can run no Python that has what this one has", file=sys.stderr)
+    for path in (elsewhere.parent, elsewhere, *elsewhere.rglob("*")):
+        os.chown(path, 0, 0)
+    return [*alone, str(HWE)]
+
+
+def _runs(command: Sequence[str]) -> bool:
+    return not subprocess.run(command, capture_output=True, check=False, cwd="/").returncode
+
+
+def measure(runs: int) -> dict[str, Any]:
+    """Record, move, replay; what came of it."""
+    with tempfile.TemporaryDirectory(prefix="hwe-replays-") as root:
+        os.chmod(root, 0o755)  # noqa: S103 - somebody else is to find the way
+        home, away = Path(root) / "home", Path(root) / "away"
+        began = time.monotonic()
+        record(home, Path(root) / "project", runs)
+        recorded_seconds = time.monotonic() - began
+        away.mkdir(mode=0o755)
+        elsewhere = away / "home"
+        command = move(home, elsewhere)
+        began = time.monotonic()
+        hwe(elsewhere, away, "replay", "run-00000", command=command)
+        first_seconds = time.monotonic() - began
+        began = time.monotonic()
+        document = json.loads(hwe(elsewhere, away, "replay", "--all", "--json", command=command, fails=True))
+        seconds = time.monotonic() - began
+    steps = [step for run in document["runs"] for step in run["steps"] if step["replayed"]]
+    own = sum(step["wall_seconds"] for step in steps)
+    per_step, own_per_step = 1000 * seconds / len(steps), 1000 * own / len(steps)
+    return {
+        "runs": len(document["runs"]),
+        "verdicts": document["verdicts"],
+        "steps": len(steps),
+        "elsewhere_as": "another user" if "setpriv" in command else "the same user",
+        "network": "unshared" if "unshare" in command else "not used",
+        "recorded_seconds": round(recorded_seconds, 1),
+        "first_seconds": round(first_seconds, 2),
+        "seconds": round(seconds, 2),
+        "ms_per_step": round(per_step, 2),
+        "own_ms_per_step": round(own_per_step, 2),
+        "allowed_ms_per_step": round(ALLOWED_FACTOR * own_per_step + ALLOWED_MILLISECONDS, 2),
+        "different": [run for run in document["runs"] if run["verdict"] != "same"][:5],
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=1000)
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    options = parser.parse_args()
+    told = measure(options.runs)
+    text = json.dumps(told, indent=2)
+    if options.json:
+        options.json.write_text(text + "\n")
+    print(text)
+    sys.exit(0 if set(told["verdicts"]) == {"same"} else 1)
+
+
+if __name__ == "__main__":
+    main()
