@@ -56,8 +56,9 @@ def test_an_exception_without_end_is_cut():
     for number in range(200):
         error = {"type": "E", "message": str(number), "cause": error}
     told = errors_shown(error)
-    assert len(told) == MAX_ERRORS
-    assert (told[0].heading, told[1].relation) == ("E: 199", "caused by")
+    assert len(told) == MAX_ERRORS + 1
+    assert (told[0].heading.text, told[1].relation) == ("E: 199", "caused by")
+    assert told[-1].notes.text == "more causes or members of a group are left out"
 
 
 @pytest.mark.parametrize(
@@ -127,7 +128,7 @@ def test_changed_packages_are_named_and_their_hashes_are_not_shown(stored, store
     new = stored("new", requirements__txt=lock % b"1.17.0")
     found = changes_between(store, old, new)
     assert [str(change) for change in found.requirements] == ["six 1.16.0 → 1.17.0"]
-    assert [(file.lines, file.note) for file in found.files] == [((), "its packages are below")]
+    assert [(file.lines, file.note) for file in found.files] == [((), "its packages are above")]
 
 
 def history(steps=0):

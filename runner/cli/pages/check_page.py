@@ -11,7 +11,7 @@ from envs import EnvCache
 from runner.check import VERDICTS
 from runner.cli.check_reports import summary
 from runner.cli.pages import page
-from runner.cli.pages.code_changes import MAX_PAIRS, code_changes
+from runner.cli.pages.code_changes import MAX_LINES, MAX_PAIRS, code_changes
 from runner.cli.pages.surroundings import version_shown
 from runner.cli.pages.text import MIN_CHARS, Shown, beginning
 
@@ -42,8 +42,12 @@ def check_page(
     problems = _problems(runs)
     others = sorted((name for name in versions if name != candidate), key=lambda name: (-versions[name], name))
     store = cache.store
+    chosen = [] if store is None else others[:MAX_PAIRS]
+    lines = MAX_LINES // max(1, len(chosen))
     changes = [
-        code_changes(store, name, candidate, _why(versions[name])) for name in others[:MAX_PAIRS] if store is not None
+        code_changes(store, name, candidate, _why(versions[name]), max_lines=lines)
+        for name in chosen
+        if store is not None
     ]
     return page.render(
         "check.html",

@@ -18,6 +18,8 @@ MAX_FILE_BYTES = 256 * 1024
 MAX_FILE_LINES = 5_000
 MAX_LINES_SHOWN = 400
 MAX_LINE_CHARS = 1_000
+# Of all files of all pairs: a project that was formatted anew has its files on the page, and not all of its lines.
+MAX_LINES = 10_000
 _CONTEXT_LINES = 3
 
 
@@ -32,16 +34,12 @@ class DiffLine(NamedTuple):
 
 @dataclass(frozen=True)
 class FileDiff:
-    """One path that differs. `note`: why there are no lines, or not all of them."""
+    """One path that differs. `note`: why there are no lines, or not all of them. `counts`: lines added and removed."""
 
     change: FileChange
     lines: Sequence[DiffLine] = ()
     note: str = ""
-
-    @property
-    def counts(self) -> tuple[int, int]:
-        """Lines added and removed, as far as they are shown."""
-        return sum(line.sign == "+" for line in self.lines), sum(line.sign == "-" for line in self.lines)
+    counts: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True)
@@ -62,30 +60,34 @@ class CodeChanges:
     problem: str = ""
 
 
-def code_changes(store: ArtifactStore, old: str, new: str, why: str = "") -> CodeChanges:
+def code_changes(store: ArtifactStore, old: str, new: str, why: str = "", *, max_lines: int = MAX_LINES) -> CodeChanges:
     """What differs between two stored versions. What cannot be read is said, not raised."""
     try:
         with contextlib.ExitStack() as open_files:
             before = open_files.enter_context(stored_side(store, old))
             after = open_files.enter_context(stored_side(store, new))
-            return replace(_changes(before, after), why=why)
+            return replace(_changes(before, after, max_lines), why=why)
     except (EnvsError, OSError) as error:
         return CodeChanges(old, new, why, problem=str(error))
 
 
-def _changes(before: Side, after: Side) -> CodeChanges:
+def _changes(before: Side, after: Side, max_lines: int) -> CodeChanges:
     old, new = before.manifest, after.manifest
     lock_differs = (old.lock and old.lock.sha256) != (new.lock and new.lock.sha256)
     requirements = requirement_changes(before.lock_text, after.lock_text) if lock_differs else []
     locks = {lock.path for lock in (old.lock, new.lock) if lock} if requirements else set()
     changes = file_changes(old, new)
+    files: list[FileDiff] = []
+    for change in changes[:MAX_FILES]:
+        if change.path in locks:
+            files.append(FileDiff(change, note="its packages are above"))
+            continue
+        files.append(_diff(before, after, change, min(MAX_LINES_SHOWN, max_lines)))
+        max_lines -= len(files[-1].lines)
     return CodeChanges(
         old=old.code_version_hash,
         new=new.code_version_hash,
-        files=[
-            FileDiff(change, note="its packages are below") if change.path in locks else _diff(before, after, change)
-            for change in changes[:MAX_FILES]
-        ],
+        files=files,
         left_out=max(0, len(changes) - MAX_FILES),
         requirements=requirements,
         lock_differs=lock_differs,
@@ -93,9 +95,11 @@ def _changes(before: Side, after: Side) -> CodeChanges:
     )
 
 
-def _diff(before: Side, after: Side, change: FileChange) -> FileDiff:
+def _diff(before: Side, after: Side, change: FileChange, max_lines: int) -> FileDiff:
     if change.kind == "mode":
         return FileDiff(change, note="the execute bit")
+    if max_lines == 0:
+        return FileDiff(change, note="its lines are left out")
     if max(change.old_bytes or 0, change.new_bytes or 0) > MAX_FILE_BYTES:
         return FileDiff(change, note="too large to be shown here")
     then = _lines(before.read(change.path) if change.old_bytes is not None else b"")
@@ -107,8 +111,10 @@ def _diff(before: Side, after: Side, change: FileChange) -> FileDiff:
     lines = _unified(then, now)
     if not lines:
         return FileDiff(change, note="an empty file")
-    left_out = len(lines) - MAX_LINES_SHOWN
-    return FileDiff(change, lines[:MAX_LINES_SHOWN], f"{left_out:,} more lines are left out" if left_out > 0 else "")
+    left_out = len(lines) - max_lines
+    note = f"{left_out:,} more lines are left out" if left_out > 0 else ""
+    counts = sum(line.sign == "+" for line in lines), sum(line.sign == "-" for line in lines)
+    return FileDiff(change, lines[:max_lines], note, counts)
 
 
 def _lines(data: bytes) -> list[str] | None:

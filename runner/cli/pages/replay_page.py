@@ -10,15 +10,30 @@ from datetime import datetime
 
 from envs import EnvCache
 from runner.cli.pages import page
-from runner.cli.pages.code_changes import MAX_PAIRS, CodeChanges, code_changes
+from runner.cli.pages.code_changes import MAX_LINES, MAX_PAIRS, CodeChanges, code_changes
 from runner.cli.pages.surroundings import version_shown
-from runner.cli.pages.text import ErrorShown, Pair, Shown, end, errors_shown, json_shown, pair, share_of
+from runner.cli.pages.text import (
+    MIN_CHARS,
+    DifferenceShown,
+    ErrorShown,
+    Pair,
+    Shown,
+    beginning,
+    differences_shown,
+    end,
+    errors_shown,
+    json_shown,
+    pair,
+    share_of,
+)
 from runner.cli.pages.timeline import Gap, Scale
 from runner.ledger import StepRecord
 from runner.replay import MAX_JSON_CHARS, History, Replayed, Verdict
 
 # What a browser shows without waiting; the rest is in --json.
 MAX_STEPS = 1_000
+# Each is drawn in every row. Of more than these, a timeline would be all hatching: their number is told instead.
+MAX_GAPS_DRAWN = 12
 
 _TEXTS_OF_A_STEP = 8  # a value, a traceback and two streams, then and now
 _VERDICTS: tuple[Verdict, ...] = ("different", "could not", "same", "not replayed")
@@ -31,6 +46,9 @@ class StepShown:
     number: int
     one: Replayed
     is_open: bool
+    detail: Shown
+    differences: Sequence[DifferenceShown]
+    differences_left_out: int
     started_at: datetime | None
     offset_seconds: float | None
     recorded_seconds: float | None
@@ -81,6 +99,7 @@ def replay_page(
         steps=steps,
         left_out=len(replayed) - len(chosen),
         gaps=gaps,
+        gaps_drawn=gaps if len(gaps) <= MAX_GAPS_DRAWN else (),
         how=how,
         redacted=history.redacted.paths,
         versions=[version_shown(cache.store, cache, name, *roles) for name, roles in versions.items()],
@@ -98,7 +117,9 @@ def _changes(
 ) -> list[CodeChanges]:
     if cache.store is None:
         return []
-    return [code_changes(cache.store, name, newer, versions[name][0]) for name in older[:MAX_PAIRS]]
+    chosen = older[:MAX_PAIRS]
+    lines = MAX_LINES // max(1, len(chosen))
+    return [code_changes(cache.store, name, newer, versions[name][0], max_lines=lines) for name in chosen]
 
 
 def _chosen(replayed: Sequence[Replayed]) -> Sequence[Replayed]:
@@ -124,11 +145,15 @@ def _steps(history: History, replayed: Sequence[Replayed]) -> tuple[list[StepSho
     for number, (one, (offset, recorded)) in enumerate(zip(replayed, times, strict=True), 1):
         left = scale.percent(offset or 0.0)
         record = records.get((one.step_key, one.attempt))
+        differences = differences_shown(one.differences)
         found.append(
             StepShown(
                 number=number,
                 one=one,
                 is_open=one.verdict in {"different", "could not"},
+                detail=beginning(one.detail, MIN_CHARS),
+                differences=differences,
+                differences_left_out=len(one.differences) - len(differences),
                 started_at=record.started_at if record else None,
                 offset_seconds=offset,
                 recorded_seconds=recorded,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from difflib import SequenceMatcher
 from typing import NamedTuple
@@ -21,6 +21,8 @@ MAX_PAGE_CHARS = 8_000_000
 MAX_COMPARED_LINES = 2_000
 # Causes and members of an exception; a hostile one may nest a thousand.
 MAX_ERRORS = 20
+# Of a result, as many as a step process tells of when nobody keeps it from its work.
+MAX_DIFFERENCES = 50
 
 # What has no shape, or changes that of its neighbours: controls, direction marks, half surrogate pairs, tags.
 _UNSEEN = re.compile(
@@ -57,12 +59,21 @@ class Pair(NamedTuple):
 
 
 class ErrorShown(NamedTuple):
-    """An exception of a chain or a group. `relation`: what it is to the first one."""
+    """An exception of a chain or a group. `relation`: what it is to the first one. `notes`: all of them, in one."""
 
     relation: str
-    heading: str
-    notes: Sequence[str]
+    heading: Shown
+    notes: Shown
     traceback: Shown
+
+
+class DifferenceShown(NamedTuple):
+    """A place where two results differ."""
+
+    path: str
+    recorded: str
+    replayed: str
+    how: str
 
 
 def visible(text: str) -> str:
@@ -139,18 +150,33 @@ def _unmarked(lines: Sequence[str] | None) -> Sequence[Line] | None:
 
 
 def errors_shown(error: dict[str, object] | None, limit: int = MAX_CHARS) -> Sequence[ErrorShown]:
-    """An exception, its causes and the members of a group, in the order in which a person asks for them."""
+    """An exception, its causes and the members of a group, in the order in which a person asks for them.
+
+    The first one has all of `limit`, the second one half, the third one a third: where a chain is long, its later
+    links say the least.
+    """
     found: list[ErrorShown] = []
     waiting = [] if error is None else [("", StepError.from_json(error))]
     while waiting and len(found) < MAX_ERRORS:
         relation, one = waiting.pop(0)
-        heading = beginning(f"{one.type}: {one.message}" if one.message else one.type, limit)
-        notes = [beginning(note, limit).text for note in one.notes]
-        found.append(ErrorShown(relation, heading.text, notes, end(one.traceback, limit)))
+        share = max(MIN_CHARS, limit // (1 + len(found)))
+        heading = beginning(f"{one.type}: {one.message}" if one.message else one.type, share)
+        notes = beginning("\n".join(one.notes), share)
+        found.append(ErrorShown(relation, heading, notes, end(one.traceback, share)))
         if one.cause:
             waiting.append(("caused by", one.cause))
         waiting += [("in this group", member) for member in one.exceptions]
+    if waiting:
+        found.append(ErrorShown("", Shown("…"), Shown("more causes or members of a group are left out"), Shown("")))
     return found
+
+
+def differences_shown(differences: Sequence[Mapping[str, object]]) -> Sequence[DifferenceShown]:
+    """Of what a step process says that differs. It runs the code of users, so any of it may be missing or too much."""
+    return [
+        DifferenceShown(*(beginning(str(one.get(name, "")), MIN_CHARS).text for name in DifferenceShown._fields))
+        for one in differences[:MAX_DIFFERENCES]
+    ]
 
 
 def seconds(count: float | None) -> str:

@@ -1,7 +1,7 @@
 """Where the bars of a timeline lie. Pure.
 
 A run that waited for three days and worked for two seconds has its work on the page, not its waiting: idle times that
-would take more than a share of the width are drawn as a narrow gap.
+would take more than a share of the width are drawn as a narrow gap, and very many of them narrower still.
 """
 
 from __future__ import annotations
@@ -9,10 +9,13 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 # Of the time in which something ran: a gap longer than the first share is drawn as wide as the second.
 _LONG_GAP = 0.15
 _DRAWN_GAP = 0.05
+# All gaps together, of the same: however often a run waited, two thirds of the width are of its work.
+_DRAWN_GAPS = 0.5
 
 
 @dataclass(frozen=True)
@@ -33,11 +36,13 @@ class Scale:
         self._times = [busy[0][0] if busy else 0.0]
         self._places = [0.0]
         gaps: list[tuple[float, float, float]] = []
+        long_gaps = sum(later[0] - earlier[1] > _LONG_GAP * total for earlier, later in pairwise(busy))
+        drawn = min(_DRAWN_GAP, _DRAWN_GAPS / max(1, long_gaps)) * total
         for begin, end in busy:
             idle = begin - self._times[-1]
             if idle > 0:
                 is_long = idle > _LONG_GAP * total
-                width = _DRAWN_GAP * total if is_long else idle
+                width = drawn if is_long else idle
                 if is_long:
                     gaps.append((self._places[-1], width, idle))
                 self._go_to(begin, width)
