@@ -65,6 +65,7 @@ from envs.stores import (
     Storable,
     StoredArtifact,
     copy_version,
+    files_of,
     open_store,
     read_stored_file,
 )
@@ -132,6 +133,7 @@ __all__ = [
     "evict",
     "failed_builds",
     "file_changes",
+    "files_of",
     "find_interpreter",
     "find_interpreters",
     "inspect_environment",

@@ -10,7 +10,8 @@ import contextlib
 import hashlib
 import os
 import subprocess
-from collections.abc import Iterator, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 
 from envs.disk import BLOCK_BYTES
 from envs.interpreters import Interpreter
@@ -18,45 +19,69 @@ from envs.manifest import FileEntry, is_sha256
 
 BYTECODE = "bytecode"
 
-# compileall does no more and takes twice as long to import. No path has a line break in it.
+# What py_compile writes, without the modules that it imports, which take longer than most projects' sources:
+# PEP 552, unchecked. Input: name, source and target, one after the other, each ended by a zero byte.
 _COMPILE = """
-import os, py_compile, sys
-for path in sys.stdin.buffer.read().decode("utf-8").split("\\n"):
+import _imp, marshal, posix, sys
+from _frozen_importlib_external import MAGIC_NUMBER
+words = iter(sys.stdin.buffer.read().split(b"\\0")[:-1])
+for name, source, target in zip(words, words, words):
     try:
-        file, mode = os.path.join(sys.argv[1], path), py_compile.PycInvalidationMode.UNCHECKED_HASH
-        py_compile.compile(file, dfile=path, doraise=True, invalidation_mode=mode)
+        with open(source, "rb") as file:
+            data = file.read()
+        code = compile(data, name.decode(), "exec", dont_inherit=True)
+        seal = _imp.source_hash(int.from_bytes(MAGIC_NUMBER, "little"), data)
+        bytecode = MAGIC_NUMBER + b"\\1\\0\\0\\0" + seal + marshal.dumps(code)
     except Exception:
-        pass
+        continue
+    with open(target + b".part", "wb") as file:
+        file.write(bytecode)
+    posix.rename(target + b".part", target)
 """
 
 
-def compile_project(
-    cache_root: str,
-    project: str,
-    files: Sequence[FileEntry],
-    python: str,
-    interpreter: Interpreter,
-    lock_descriptor: int,
-) -> int:
-    """Give all sources of the `project` directory their bytecode, unchecked by imports; the bytes of what is new.
+@contextlib.contextmanager
+def compiling(
+    cache_root: str, project: str, files: Sequence[FileEntry], interpreter: Interpreter, lock_descriptor: int
+) -> Iterator[Callable[[], int]]:
+    """Give all sources of the `project` directory their bytecode, unchecked by imports, beside what the body does.
 
-    A file that does not compile is no failure: templates of code live in projects, and an import would say so.
-    `lock_descriptor` is inherited by what is started. Raises OSError.
+    Calling what is yielded waits for it, and returns the bytes of what is new. A file that does not compile is no
+    failure: templates of code live in projects, and an import would say so. `lock_descriptor` is inherited by what is
+    started, and nothing that was started is left. Raises OSError.
     """
     shelf = _Shelf(cache_root, interpreter)
     missing = []
-    for file in files:
-        if file.path.endswith(".py"):
-            target = _target(project, file.path, interpreter)
-            if not shelf.link(file.sha256, target):
-                missing.append((file, target))
-    if not missing:
-        return 0
-    subprocess.run(
-        [python, "-I", "-S", "-c", _COMPILE, project], input="\n".join(file.path for file, _ in missing).encode(),
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, pass_fds=[lock_descriptor], check=False,
-    )  # fmt: skip
-    return sum(shelf.keep(file.sha256, target) for file, target in missing)
+    with tempfile.TemporaryFile(dir=cache_root) as words:
+        for file in files:
+            if file.path.endswith(".py"):
+                source, target = _paths(project, file.path, interpreter)
+                os.makedirs(os.path.dirname(target), exist_ok=True)
+                if not shelf.link(file.sha256, target):
+                    missing.append((file.sha256, target))
+                    for word in (file.path, source, target):
+                        words.write(os.fsencode(word) + b"\0")
+        if not missing:
+            yield lambda: 0
+            return
+        words.seek(0)
+        compiler = subprocess.Popen(
+            [interpreter.path, "-I", "-S", "-c", _COMPILE],
+            stdin=words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, pass_fds=[lock_descriptor],
+        )  # fmt: skip
+
+    def finish() -> int:
+        if compiler.wait() != 0:  # killed, or out of space; the rest is compiled by whoever imports it
+            for _, target in missing:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(f"{target}.part")
+        return sum(shelf.keep(source, target) for source, target in missing)
+
+    try:
+        yield finish
+    finally:
+        compiler.kill()
+        compiler.wait()
 
 
 def bytecode_bytes(cache_root: str) -> int:
@@ -96,7 +121,6 @@ class _Shelf:
                 if hashlib.file_digest(file, "sha256").hexdigest() != digest:
                     os.unlink(path)
                     return False
-            os.makedirs(os.path.dirname(target), exist_ok=True)
             os.link(path, target)
         except OSError:  # gone meanwhile; as many links as the file system allows, or a file system without
             return False
@@ -128,9 +152,11 @@ class _Shelf:
         return self._listed[name]
 
 
-def _target(project: str, path: str, interpreter: Interpreter) -> str:
-    folder, name = os.path.split(os.path.join(project, path))
-    return os.path.join(folder, "__pycache__", f"{name[:-3]}.{interpreter.cache_tag}.pyc")
+def _paths(project: str, path: str, interpreter: Interpreter) -> tuple[str, str]:
+    """Of a source, and of its bytecode."""
+    source = os.path.join(project, path)
+    folder, name = os.path.split(source)
+    return source, os.path.join(folder, "__pycache__", f"{name[:-3]}.{interpreter.cache_tag}.pyc")
 
 
 def _kept(cache_root: str) -> Iterator[tuple[str, os.stat_result]]:

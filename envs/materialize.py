@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from envs.artifact import extract
-from envs.bytecode import compile_project
+from envs.bytecode import compiling
 from envs.disk import disk_bytes, write_whole
 from envs.errors import ArtifactCorrupt, CodeVersionNotFound, UnlockedRequirements
 from envs.interpreters import Interpreter, find_interpreter, probe, stamp
@@ -126,15 +126,18 @@ def materialize(
         extract(stored.file, manifest, os.path.join(root, PROJECT), stored.artifact_id)
         with open(os.path.join(root, MANIFEST), "wb") as file:
             file.write(manifest.to_bytes())
-    with _layer(cache_root, root, manifest, interpreter, stored.artifact_id, report, terms) as layer:
+    project = os.path.join(root, PROJECT)
+    with (
+        compiling(cache_root, project, manifest.files, interpreter, lock_descriptor) as compiled,
+        _layer(cache_root, root, manifest, interpreter, stored.artifact_id, report, terms) as layer,
+    ):
         report("venv")
         site_packages = create_virtual_environment(root, interpreter, os.path.join(cache_root, "virtualenv"))
         import_paths = _import_paths(manifest)
         with open(os.path.join(site_packages, PATH_FILE), "w", encoding="utf-8") as text_file:
             text_file.write(_path_file(root, import_paths, layer))
         report("compile")
-        project, python = os.path.join(root, PROJECT), os.path.join(root, "bin", "python")
-        compiled_bytes = compile_project(cache_root, project, manifest.files, python, interpreter, lock_descriptor)
+        compiled_bytes = compiled()
         marker = {
             "artifact_id": stored.artifact_id,
             "compiled_bytes": compiled_bytes,

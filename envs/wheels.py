@@ -130,7 +130,7 @@ def fetch_wheels(store: KeepsFiles, wheels: WheelList, lock_text: str, folder: s
     return "".join(f"{wheel.pin}\n" for wheel in wheels.wheels)
 
 
-def copy_wheels(code_version_hash: str, source: ArtifactStore, target: ArtifactStore) -> list[Wheel]:
+def copy_wheels(code_version_hash: str, source: ArtifactStore, target: ArtifactStore | KeepsFiles) -> list[Wheel]:
     """All wheels that `source` has for the lock of a version into `target`, verified on the way; those that were new.
 
     Raises CodeVersionNotFound, ArtifactCorrupt, WheelsUnusable, StoreUnusable, OSError.

@@ -1,8 +1,8 @@
 """One file that holds a run: what is recorded of it, its values and its code, to be replayed anywhere.
 
 A bundle is a ZIP archive without compression: `bundle.json`, which lists every other entry with its digest;
-`values/<sha256>`, payloads at rest; `artifacts/<code version hash>`. The same run gives the same bytes. It is verified
-as a whole before anything of it is used.
+`values/<sha256>`, payloads at rest; `artifacts/<code version hash>`; `files/…`, wheels as a store keeps them. The same
+run gives the same bytes. It is verified as a whole before anything of it is used.
 
 Format 2; in format 1 steps had no logs (`stdout`, `stderr`), and parts of them no `attempt`. A reader refuses newer
 formats, and reads older ones as long as this project lives: fields are only added, and one that is missing has a
@@ -23,9 +23,9 @@ from dataclasses import fields
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self, TypeVar
+from typing import IO, Any, BinaryIO, Self, TypeVar, cast
 
-from envs import ArtifactStore, CodeVersionNotFound, StoredArtifact
+from envs import ArtifactStore, CodeVersionNotFound, StoredArtifact, copy_wheels
 from runner.errors import RunnerError, UsageError
 from runner.ledger import RunRecord, StepRecord
 from runner.payload import Payload
@@ -33,6 +33,7 @@ from runner.redaction import Redaction
 
 FORMAT = 2
 INDEX = "bundle.json"
+FILES = "files/"
 MAX_INDEX_BYTES = 256 * 1024**2
 
 T = TypeVar("T", RunRecord, StepRecord)
@@ -58,8 +59,9 @@ def write_bundle(
     payload: Callable[[bytes], Payload],
     store: ArtifactStore,
     redaction: Redaction,
+    wheels: bool = False,
 ) -> None:
-    """Write a run. `payload` resolves a result.
+    """Write a run. `payload` resolves a result. `wheels`: with all that the store has for the locks of its versions.
 
     `variables`: (name, value, when it was set). `parts`: of parts of steps the attempt that did it, and its
     recorded result, by (step key, name).
@@ -101,6 +103,8 @@ def write_bundle(
                 stored.file.seek(0)
                 add(f"artifacts/{code_version_hash}", stored.size_bytes, stored.file)
                 entries[f"artifacts/{code_version_hash}"]["artifact_id"] = stored.artifact_id
+            if wheels:
+                copy_wheels(code_version_hash, store, _Packed(add))
         index = {
             "format": FORMAT,
             "run": redaction.of_run(_plain(run)),
@@ -115,6 +119,28 @@ def write_bundle(
         }
         text = json.dumps(index, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
         archive.writestr(_entry(INDEX, len(text)), text)
+
+
+class _Packed:
+    """A bundle that is being written, as what `copy_wheels` copies to. See `envs.KeepsFiles`."""
+
+    def __init__(self, add: Callable[[str, int, IO[bytes]], None]) -> None:
+        self._add = add
+        self._names: list[str] = []
+
+    def put_file(self, name: str, source: BinaryIO) -> None:
+        if name not in self._names:  # two versions may have one lock
+            size = source.seek(0, io.SEEK_END)
+            source.seek(0)
+            self._add(FILES + name, size, source)
+            self._names.append(name)
+
+    # It starts empty, and what was packed is not read again.
+    def open_file(self, name: str) -> BinaryIO | None:  # noqa: ARG002
+        return None
+
+    def file_names(self, folder: str) -> Sequence[str]:  # noqa: ARG002
+        return []
 
 
 def _entry(name: str, size: int) -> zipfile.ZipInfo:
@@ -177,10 +203,26 @@ class Bundle:
         told = self._index["entries"].get(name)
         if told is None:
             raise CodeVersionNotFound(code_version_hash, self.location)
-        file = tempfile.TemporaryFile()  # noqa: SIM115 - whoever has the artifact closes it
-        with self._archive.open(name) as packed:
-            shutil.copyfileobj(packed, file)
+        file = self._unpacked(name)
         return StoredArtifact(code_version_hash, str(told["artifact_id"]), int(told["size"]), self.location, file)
+
+    def open_file(self, name: str) -> BinaryIO | None:
+        """A file that a store would keep beside its artifacts; None when it is not there."""
+        return self._unpacked(FILES + name) if FILES + name in self._index["entries"] else None
+
+    def file_names(self, folder: str) -> Sequence[str]:
+        """The files directly in `folder`."""
+        start = f"{FILES}{folder}/"
+        names = [name.removeprefix(start) for name in self._index["entries"] if name.startswith(start)]
+        return [name for name in names if "/" not in name]
+
+    def _unpacked(self, entry: str) -> BinaryIO:
+        """Open, and a file of its own: another bundle may take this one's place meanwhile."""
+        file = tempfile.TemporaryFile()  # noqa: SIM115 - who asked for it closes it
+        with self._archive.open(entry) as packed:
+            shutil.copyfileobj(packed, file)
+        file.seek(0)
+        return cast("BinaryIO", file)
 
     @property
     def hashes(self) -> list[str]:

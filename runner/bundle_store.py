@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
-from envs import ArtifactStore, KeepsFiles, Storable, StoredArtifact, StoreUnusable
+from envs import ArtifactStore, Storable, StoredArtifact, StoreUnusable, files_of
 from runner.bundle import Bundle
 
 
@@ -18,7 +18,7 @@ class BundleStore:
     def __init__(self, bundle: Bundle | None, behind: ArtifactStore) -> None:
         self.bundle = bundle
         self._behind = behind
-        self._files = behind if isinstance(behind, KeepsFiles) else None  # wheels, of which a bundle has none
+        self._files = files_of(behind)
 
     @property
     def location(self) -> str:
@@ -48,10 +48,12 @@ class BundleStore:
         self._files.put_file(name, source)
 
     def open_file(self, name: str) -> BinaryIO | None:
-        return None if self._files is None else self._files.open_file(name)
+        packed = self.bundle.open_file(name) if self.bundle else None
+        return packed or (None if self._files is None else self._files.open_file(name))
 
     def file_names(self, folder: str) -> Sequence[str]:
-        return [] if self._files is None else self._files.file_names(folder)
+        packed = self.bundle.file_names(folder) if self.bundle else []
+        return sorted({*packed, *([] if self._files is None else self._files.file_names(folder))})
 
     @property
     def _hashes(self) -> Sequence[str]:

@@ -87,7 +87,7 @@ def check_command(
         installation.keep(version)
         heads = installation.ledger.unfinished_heads()
         ids = [installation.ledger.run(name).run_id for name in only] if only else sample(heads, limit)
-        cache = installation.cache(lambda *_: None)
+        cache = installation.cache(lambda *_: None, retry_failed=True)
         with Supervisor(
             cache,
             installation.settings.sandbox,

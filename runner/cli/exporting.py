@@ -6,15 +6,17 @@ import contextlib
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from envs import ArtifactStore, store_wheels
 from runner.bundle import check_redactions, write_bundle
 from runner.cli import render
 from runner.cli.installation import opened
+from runner.cli.progress import reporter
 from runner.errors import UsageError
 from runner.settings import load_settings
 
@@ -33,12 +35,16 @@ def export_command(
             help="Leave out input.card.number, variables.NAME, or steps.KEY with all that came of it; repeatable.",
         ),
     ] = None,
+    wheels: Annotated[
+        bool,
+        typer.Option("--wheels", help="With the wheels of its locks for this system, fetched if need be."),
+    ] = False,
     as_json: render.JsonOption = False,
 ) -> None:
     """Write RUN, its recorded values and its code into one FILE, for `hwe replay FILE` on any machine.
 
-    Neither a database nor a store is needed there; dependencies are still installed from an index. The same run gives
-    the same bytes.
+    Neither a database nor a store is needed there, and with --wheels no package index. The same run gives the same
+    bytes.
     """
     if target.exists():
         raise UsageError(f"{target} is there already: choose another name, or remove it")
@@ -47,6 +53,8 @@ def export_command(
         run = ledger.run(run_id)
         steps = ledger.steps(run.run_id)
         redaction = check_redactions(redact or [], run, steps)
+        if wheels:
+            _fetch_wheels(installation.store, {run.code_version_hash, *(step.code_version_hash for step in steps)})
         with _whole(target) as descriptor, open(descriptor, "w+b", closefd=False) as file:
             write_bundle(
                 file,
@@ -57,6 +65,7 @@ def export_command(
                 payload=installation.values.payload,
                 store=installation.store,
                 redaction=redaction,
+                wheels=wheels,
             )
             file.seek(0)
             digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -66,6 +75,12 @@ def export_command(
         render.print_json({**told, "redacted": redaction.paths})
     else:
         print(f"{target}: run {run.run_id}, {size} bytes, sha256 {digest}")
+
+
+def _fetch_wheels(store: ArtifactStore, hashes: Collection[str | None]) -> None:
+    with reporter() as told:
+        for code_version_hash in sorted(filter(None, hashes)):
+            store_wheels(store, code_version_hash, on_progress=lambda line: told.say(f"wheels: {line}"))
 
 
 @contextlib.contextmanager

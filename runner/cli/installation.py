@@ -101,8 +101,8 @@ class Installation:
         text = None if step.has_value else self.values.json_text(step.result)
         return step if text is None else replace(step, value=json.loads(text), has_value=True)
 
-    def cache(self, on_progress: Callable[[str, str], None]) -> EnvCache:
-        return EnvCache(self.settings.cache, self.store, on_progress=on_progress)
+    def cache(self, on_progress: Callable[[str, str], None], *, retry_failed: bool = False) -> EnvCache:
+        return EnvCache(self.settings.cache, self.store, on_progress=on_progress, retry_failed=retry_failed)
 
     def presence(self) -> Attendance:
         """A driver of runs. On one machine the kernel tells who is alive, on many the database does."""

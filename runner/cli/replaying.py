@@ -115,7 +115,7 @@ def replay_command(
         version = None if against is None else _version(installation, against)
         supervisor = holding.enter_context(
             Supervisor(
-                cache := EnvCache(installation.settings.cache, store),
+                cache := EnvCache(installation.settings.cache, store, retry_failed=True),
                 installation.settings.sandbox,
                 slots=1,
                 network=allow_network,

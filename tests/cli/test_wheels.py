@@ -42,3 +42,21 @@ def test_they_are_copied_to_another_store(site, stored, tmp_path):
     gone = {**GONE, "UV_CACHE_DIR": str(tmp_path / "uv"), "HWE_ARTIFACT_STORE": str(other)}
     done = site.hwe("warm", stored["code_version_hash"], **gone, HWE_CACHE_DIR=str(tmp_path / "cache"))
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_bundle_takes_them_along(site, stored, tmp_path, site_at):
+    (site.root / "open").touch()
+    run_input = json.dumps({"number": 7, "gate": str(site.root / "open")})
+    done = site.hwe("run", "workflow.yaml", "--run-id", "run-1", "--policy", "artifact", "--input", run_input)
+    assert done.returncode == 0, done.stderr
+    for name in ("run.hwe", "again.hwe"):
+        site.told("export", "run-1", tmp_path / name, "--wheels")
+    assert (tmp_path / "run.hwe").read_bytes() == (tmp_path / "again.hwe").read_bytes()
+    site.told("export", "run-1", tmp_path / "small.hwe")
+    gone = {**GONE, "UV_CACHE_DIR": str(tmp_path / "uv")}
+    (tmp_path / "elsewhere").mkdir()
+    elsewhere = site_at(tmp_path / "elsewhere")
+    done = elsewhere.hwe("replay", tmp_path / "small.hwe", "--json", **gone)
+    assert (done.returncode, "installing the locked requirements" in done.stdout + done.stderr) == (3, True)
+    done = elsewhere.hwe("replay", tmp_path / "run.hwe", "--step", "total", "--json", **gone)
+    assert (done.returncode, json.loads(done.stdout)["verdict"]) == (0, "same"), done.stdout

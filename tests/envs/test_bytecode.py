@@ -136,3 +136,31 @@ def test_many_versions_of_one_project_take_little_more_than_their_files(build, c
         sizes.append(take_inventory(cache.root).total_bytes)
     files = int(subprocess.run(["du", "-s", "-B1", project], capture_output=True, text=True).stdout.split()[0])
     assert max(sizes[1] - sizes[0], sizes[2] - sizes[1]) <= 1.2 * files + 64 * 1024
+
+
+# How often an object is referred to leaves its marks in the bytes: what they mean is compared.
+COMPARE = """
+import marshal, py_compile, sys
+name, source, ours, theirs = sys.argv[1:]
+mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
+py_compile.compile(source, theirs, name, doraise=True, invalidation_mode=mode)
+ours, theirs = (open(path, "rb").read() for path in (ours, theirs))
+same = ours[:16] == theirs[:16] and marshal.loads(ours[16:]) == marshal.loads(theirs[16:])
+print("same" if same else "different")
+"""
+
+
+def test_it_is_what_the_standard_library_would_write(build, project, pythons, tmp_path):
+    (project / "orders/marché.py").write_bytes("# coding: latin-1\nWHERE = 'Nîmes'\r\n".encode("latin-1"))
+    (project / "orders/annotated.py").write_text("from __future__ import annotations\n\ndef f(a: B): assert a, 'b'\n")
+    for minor in range(9, 15):
+        if f"3.{minor}" not in pythons:
+            continue
+        (project / "pyproject.toml").write_text(f'[tool.hwe]\npython = "3.{minor}"\n')
+        environment = build(1)
+        for name in ("marché", "annotated", "same"):
+            source = str(environment.project / f"orders/{name}.py")
+            arguments = [f"orders/{name}.py", source, str(bytecode(environment, name)), str(tmp_path / "other.pyc")]
+            command = [environment.python, "-I", "-S", "-c", COMPARE, *arguments]
+            assert subprocess.run(command, check=True, capture_output=True).stdout == b"same\n", (minor, name)
+        assert run(environment, "import orders.marché as m; print(ascii(m.WHERE))") == ("'N\\xeemes'", "")

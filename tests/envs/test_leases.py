@@ -48,6 +48,28 @@ def test_two_hundred_processes_asking_for_one_version_build_it_once(tmp_path, st
     assert said.count("leased") == count
 
 
+def test_fifty_processes_asking_for_ten_versions_build_each_once(tmp_path, store, project, start):
+    hashes = []
+    for number in range(10):
+        (project / "orders/steps.py").write_text(f"NUMBER = {number}\n")
+        version = capture(project)
+        store.put(version)
+        hashes.append(version.hash)
+    processes = [start(BUILD, tmp_path / "cache", store.location, hashes[number % 10]) for number in range(50)]
+    said = []
+    for process in processes:
+        out, err = process.communicate()
+        assert err == ""
+        said += out.split()
+    assert said.count("done") == said.count("fetch") == 10
+    assert said.count("leased") == 50
+    cache = EnvCache(tmp_path / "cache")
+    for number, name in enumerate(hashes):
+        with cache.lease(name) as environment:
+            asked = [environment.python, "-c", "import orders.steps; print(orders.steps.NUMBER)"]
+            assert subprocess.run(asked, check=True, capture_output=True, text=True).stdout == f"{number}\n"
+
+
 def test_threads_asking_for_one_version_build_it_once(tmp_path, store, version):
     phases, environments = [], []
     cache = EnvCache(tmp_path / "cache", store, on_progress=lambda _hash, phase: phases.append(phase))
@@ -141,16 +163,32 @@ def test_a_child_does_not_inherit_the_lease(tmp_path, store, version):
         child.communicate(b"\n")
 
 
-def test_a_cached_lease_is_cheap(tmp_path, store, version):
+# Leases a cached version; prints how many files were opened, directories listed and processes started for that.
+COUNT = """
+import sys, collections, envs
+cache = envs.EnvCache(sys.argv[1])
+with cache.lease(sys.argv[2]): pass
+asked = collections.Counter()
+sys.addaudithook(lambda event, args: asked.update([event]))
+with cache.lease(sys.argv[2]): pass
+print(asked["open"], asked["os.listdir"] + asked["os.scandir"], asked["subprocess.Popen"])
+"""
+
+
+def test_what_a_cached_lease_costs_does_not_grow_with_the_cache(tmp_path, store, version, start):
     cache = EnvCache(tmp_path / "cache", store)
     with cache.lease(version.hash):
         pass
-    times = []
-    for _ in range(200):
-        begin = time.perf_counter()
-        with cache.lease(version.hash):
-            times.append(time.perf_counter() - begin)
-    assert sorted(times)[100] < 0.001
+    counts = []
+    for others in (0, 500):
+        for number in range(others):
+            os.makedirs(os.path.join(cache.root, "versions", f"{number:064x}", "project"))
+        out, err = start(COUNT, cache.root, version.hash).communicate()
+        assert err == ""
+        counts.append([int(count) for count in out.split()])
+    assert counts[0] == counts[1]
+    opened, listed, started = counts[0]
+    assert (opened <= 6, listed, started) == (True, 0, 0)
 
 
 @pytest.mark.parametrize("text", ["", "..", "../x", "0" * 63, "Z" * 64])
