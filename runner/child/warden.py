@@ -121,8 +121,10 @@ def become(command, environment, directory, passed, output, failure):
     """Turn the forked process into the program, with nothing open but what it was given."""
     try:
         signal.set_wakeup_fd(-1)
-        for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ):
-            signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for number in range(1, signal.NSIG):  # also what a shell's `&` or nohup has the worker ignore
+            if signal.getsignal(number) == signal.SIG_IGN:
+                signal.signal(number, signal.SIG_DFL)
         os.setsid()  # a Ctrl-C at the worker's terminal is the supervisor's to handle
         os.chdir(directory)
         # All of them out of the way of the numbers that some are to have.

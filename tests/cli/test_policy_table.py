@@ -172,6 +172,7 @@ def test_artifacts_are_copied_to_another_store_and_a_run_goes_on_from_there(site
         "copied": [old],
         "skipped": [],
         "failed": [],
+        "wheels": 0,
     }
     assert "1 copied" in site.told("copy-artifacts", source, f"file://{target}")
     lose_artifact(site, old)

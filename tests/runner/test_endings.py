@@ -1,5 +1,6 @@
 """Every ending of a step is told apart from every other, and the next step works."""
 
+import _signal
 import contextlib
 import gc
 import os
@@ -382,6 +383,16 @@ def test_signals_that_the_host_blocks_are_not_blocked_in_its_steps(supervisor, f
         assert supervisor.run(faults, "faults.steps.crashes", timeout_seconds=20).status == "crashed"
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
+
+
+def test_signals_that_the_host_ignores_are_not_ignored_in_its_steps(cache, faults):
+    found = signal.signal(signal.SIGQUIT, signal.SIG_IGN)
+    try:
+        with Supervisor(cache) as supervisor:
+            asked = supervisor.run(faults, "faults.steps.calls", [_signal.getsignal, int(signal.SIGQUIT)])
+            assert asked.unwrap() == int(signal.SIG_DFL)
+    finally:
+        signal.signal(signal.SIGQUIT, found)
 
 
 def test_a_fork_of_the_host_that_ends_takes_nothing_away(supervisor, faults):
