@@ -11,7 +11,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-_PROGRAMS = Path(__file__).parent / "child"
+PROGRAM = Path(__file__).parent / "child" / "bootstrap.py"
 _PREFIX = "hwe-run-"
 _LOCK = "lock"
 
@@ -34,24 +34,13 @@ class ChildFiles:
         unborn.rename(self.root / _LOCK)
         self.support = self.root / "support"
         self.scratch = self.root / "scratch"
-        self.bootstrap, self.confinement, self.comparison, self.inspection, self.debugging = (
-            Path(shutil.copy(_PROGRAMS / name, self.root))
-            for name in ("bootstrap.py", "confinement.py", "comparison.py", "inspection.py", "debugging.py")
-        )
+        ignored = shutil.ignore_patterns("__pycache__")
+        self.program = Path(shutil.copytree(PROGRAM.parent, self.root / "child", ignore=ignored)) / PROGRAM.name
         found = importlib.util.find_spec("cloudpickle")  # importing it takes a third of a bare interpreter's start
         assert found is not None
         assert found.origin is not None
         source = Path(found.origin).parent
-        ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(source, self.support / "cloudpickle", ignore=ignored)
-        self.programs = (
-            self.bootstrap,
-            self.confinement,
-            self.comparison,
-            self.inspection,
-            self.debugging,
-            self.support,
-        )
         self.scratch.mkdir()
         self._numbers = itertools.count(1)
 

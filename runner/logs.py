@@ -26,7 +26,7 @@ _NOT_COMPARED = (
     (re.compile(r"(?<=[Tt]hread )0x[0-9a-f]{6,16}"), "0x…"),  # as faulthandler names threads
 )
 # Frames of the child program in what faulthandler writes: another release has others.
-_OURS = re.compile(r'File "(<hwe [^"]*>|[^"]*/hwe-run-\w+/[^"/]+\.py)"')
+_OURS = re.compile(r'File "(<hwe [^"]*|[^"]*/hwe-run-\w+/(?:child/)?[^"/]+\.py)"')
 
 
 class LogDifference(NamedTuple):

@@ -133,10 +133,10 @@ class Version:
         settings = read_project_settings(environment.project)
         asked_for = settings.preload
         preload = tuple(module for module in dict.fromkeys((*asked_for, *self._modules)) if module not in self._unfit)
-        program = self._programs.program_for(environment) if self._compiled else None
+        compiled = self._programs.program_for(environment) if self._compiled else None
         ahead = set(self._modules) - set(asked_for) - self._unfit
         seconds = patience.seconds if ahead else START_TIMEOUT_SECONDS
-        launch = self._launch(environment, program, preload, settings)
+        launch = self._launch(environment, compiled or self._files.program, preload, settings)
         try:
             zygote = Zygote(launch, self._files, self._warden, Patience(seconds, patience.given_up))
         except GivenUp as error:
@@ -144,7 +144,7 @@ class Version:
                 self._unfit |= ahead
             raise
         except ZygoteFailed as error:
-            if program is not None and self._programs.is_to_blame(error.log_tail):
+            if compiled is not None and self._programs.is_to_blame(error.log_tail):
                 self._programs.forget(environment)
                 self._compiled = False
                 return self._start(environment, patience)
@@ -171,13 +171,14 @@ class Version:
         return self._start(environment, patience)
 
     def _launch(
-        self, environment: Environment, program: Path | None, preload: tuple[str, ...], settings: ProjectSettings
+        self, environment: Environment, program: Path, preload: tuple[str, ...], settings: ProjectSettings
     ) -> Launch:
         asked = self._granted(settings).sandbox
         sandboxes.check_asked(asked, off_limits=[Path(self._cache.root), self._files.root])
         # By the name that the environment has for it, and by its own: it may be reached through a link.
         homes = [path.parent.parent for path in (environment.interpreter, environment.interpreter.resolve())]
-        parts = [environment.root, environment.layer_root, *homes, homes[0].resolve(), program, *self._files.programs]
+        programs = [program.parent, self._files.support]
+        parts = [environment.root, environment.layer_root, *homes, homes[0].resolve(), *programs]
         readable = tuple(part for part in parts if part is not None and part != part.parent)  # never all of it
         place = sandboxes.Place(readable, self._files.new_scratch(), self._options.network, self._options.writes)
         hold = self._options.level.hold(asked, place)

@@ -55,7 +55,7 @@ class Launch:
     code_version_hash: str
     python: Path
     import_paths: tuple[Path, ...]
-    program: Path | None  # the child program, compiled for that Python
+    program: Path  # the child program, compiled for that Python if it can be kept so
     preload: tuple[str, ...]
     seed: bool
     network: bool
@@ -124,13 +124,10 @@ class Zygote:
             "parent": None if launch.wrapper else warden.pid,
             "seed": launch.seed,
             "network": launch.network,
-            "comparison": str(self._files.comparison) if launch.comparing else None,
-            "inspection": str(self._files.inspection) if launch.comparing else None,
-            "debugging": str(self._files.debugging) if launch.comparing else None,
+            "comparing": launch.comparing,
         }
         if launch.confinement is not None:
             config["confinement"] = {**launch.confinement, "scratches": str(self.launch.scratches)}
-            config["confinement_program"] = str(self._files.confinement)
         # -s: no user site. -I would also drop PYTHONHASHSEED, which a replay needs; -P only exists from 3.11 on,
         # and the bootstrap does the same by hand. -B: an environment is never written to. -S: code of site-packages,
         # in .pth files, runs at the start; the bootstrap lets it when it is confined.
@@ -139,7 +136,7 @@ class Zygote:
             "-s",
             "-S",
             "-B",
-            str(launch.program or self._files.bootstrap),
+            str(launch.program),
             json.dumps(config),
         ]
         try:

@@ -1,4 +1,4 @@
-"""Compares a value with the one that was recorded, inside the child, where the types exist. Loaded by its path.
+"""Compares a value with the one that was recorded, inside the child, where the types exist. Loaded ahead for a replay.
 
 Run by Python 3.9 to 3.14, standard library only, like bootstrap.py. Values are users' own: a method of theirs may be
 hostile, so everything is asked with care, and what cannot be looked into is compared by its pickle.

@@ -1,4 +1,4 @@
-"""Holds a zygote and its step processes to what they were told. Loaded by the child program, by path.
+"""Holds a zygote and its step processes to what they were told. Imports nothing of ours: attempts.py loads it alone.
 
 Runs in the child (Python 3.9 to 3.14, standard library alone) before any code of a user's: `enter_zygote` once, ahead
 of site-packages and preloaded modules, so that every step process inherits it for nothing; `enter_step` in each step

@@ -1,4 +1,4 @@
-"""Stops in a step, on the user's terminal: a debugger or a prompt. Loaded by the child program, by path.
+"""Stops in a step, on the user's terminal: a debugger or a prompt. Loaded ahead when a replay may ask for it.
 
 Run by Python 3.9 to 3.14, standard library alone, in a step process that is confined like any other: it gets the
 terminal as an open descriptor, with the request, and makes it its own, so that Ctrl-C comes here.
@@ -13,30 +13,31 @@ import sys
 import termios
 import types
 
-OWN_NAME = sys._getframe().f_code.co_filename
+from . import kernel, project
+from .context import Context
+from .failures import OWN_FOLDER, trace
+from .functions import call, takes_context
+from .project import import_past_project
 
 
-def debugger(program, header, memories, channel):
-    """What is to be called instead of the step's function, as (function, args, kwargs).
-
-    `program`: the names of the child program.
-    """
+def debugger(header, memories, channel):
+    """What is to be called instead of the step's function, as (function, args, kwargs)."""
     told = header["debug"]
 
     def run(function, args, kwargs):
         take_over(memories[told["terminal"]][0])
         # Not into os.environ: the step sees the variables that it always sees.
-        program["_libc"].setenv(b"TERM", told["term"].encode(), 1)
-        pdb = program["import_past_project"]("pdb")
+        kernel.libc.setenv(b"TERM", told["term"].encode(), 1)
+        pdb = import_past_project("pdb")
         for name in ("readline", "rlcompleter"):
             try:
                 # The debugger imports them when it needs them, and must not find the project's by these names.
-                sys.modules.setdefault(name, program["import_past_project"](name))
+                sys.modules.setdefault(name, import_past_project(name))
             except ImportError:
                 pass  # a Python without it: lines cannot be edited
         if told["mode"] == "shell":
-            return converse(program, header, channel, function, args, kwargs)
-        return watch(program, pdb, told["breaks"], function, args, kwargs)
+            return converse(header, channel, function, args, kwargs)
+        return watch(pdb, told["breaks"], function, args, kwargs)
 
     return run
 
@@ -57,24 +58,24 @@ def say(text):
     print("--- " + text, flush=True)
 
 
-def watch(program, pdb, breaks, function, args, kwargs):
+def watch(pdb, breaks, function, args, kwargs):
     """The result of the step; stops at the breakpoints, and where it raises."""
     debugger = pdb.Pdb(readrc=False)
-    numbers = [one for one in (place(program, debugger, *wanted) for wanted in breaks) if one is not None]
+    numbers = [one for one in (place(debugger, *wanted) for wanted in breaks) if one is not None]
     if breaks and not numbers:
         say("there is nothing to stop at: the step is not run")
         raise SystemExit("no breakpoint")
     try:
         if not numbers:
-            result = program["call"](function, args, kwargs)
+            result = call(function, args, kwargs)
         else:
             debugger.rcLines = ["continue"]  # past the first line, at which it stops by itself
-            result = debugger.runcall(program["call"], function, args, kwargs)
+            result = debugger.runcall(call, function, args, kwargs)
     except BaseException as error:
         if isinstance(error, pdb.bdb.BdbQuit):
             say("ended")
             raise
-        post_mortem(program, pdb, error)
+        post_mortem(pdb, error)
         raise
     hits = pdb.bdb.Breakpoint.bpbynumber
     if not numbers:
@@ -86,13 +87,13 @@ def watch(program, pdb, breaks, function, args, kwargs):
     return result
 
 
-def place(program, debugger, name, line):
+def place(debugger, name, line):
     """Set a breakpoint; its number, or None when there is no such line."""
-    path = find(name, program["_import_paths"])
+    path = find(name, project.import_paths)
     if path is None:
         say("%s: there is no such file in this code version" % name)
         return None
-    lines = lines_of_code(program, path)
+    lines = lines_of_code(path)
     later = [number for number in lines if number >= line]
     if not later:
         say("%s:%d: there is no code from that line on" % (name, line))
@@ -116,9 +117,9 @@ def find(name, roots):
     return None
 
 
-def lines_of_code(program, path):
+def lines_of_code(path):
     """The numbers of the lines at which something is executed, in order."""
-    findlinestarts = program["import_past_project"]("dis").findlinestarts
+    findlinestarts = import_past_project("dis").findlinestarts
     with open(path, "rb") as file:
         left = [compile(file.read(), path, "exec", dont_inherit=True)]
     found = set()
@@ -129,33 +130,36 @@ def lines_of_code(program, path):
     return sorted(found)
 
 
-def post_mortem(program, pdb, error):
+def post_mortem(pdb, error):
     """A debugger in the frame in which it was raised."""
-    trace = error.__traceback__
-    ours = (program["_THIS_FILE"], OWN_NAME, pdb.__file__, pdb.bdb.__file__)
-    while trace is not None and trace.tb_frame.f_code.co_filename in ours:
-        trace = trace.tb_next
-    sys.stdout.write(program["trace"](error))
-    if trace is None:
+    frames = error.__traceback__
+    while frames is not None and is_ours(pdb, frames.tb_frame.f_code.co_filename):
+        frames = frames.tb_next
+    sys.stdout.write(trace(error))
+    if frames is None:
         say("it was raised before the step's own code, where there is no frame to look into")
         return
     debugger = pdb.Pdb(readrc=False)
     debugger.reset()
-    debugger.interaction(None, trace)
+    debugger.interaction(None, frames)
 
 
-def converse(program, header, channel, function, args, kwargs):
+def is_ours(pdb, path):
+    return path.startswith(OWN_FOLDER) or path in (pdb.__file__, pdb.bdb.__file__)
+
+
+def converse(header, channel, function, args, kwargs):
     """A prompt, with what the step would have been called with. Whatever comes of it, the step returns None."""
-    code = program["import_past_project"]("code")
-    takes_context = program["takes_context"](function)
-    ctx = args[0] if takes_context else program["Context"](header["context"], channel)
-    names = {"ctx": ctx, "args": list(args[1:] if takes_context else args), "kwargs": kwargs, "function": function}
-    call = "function(%s*args, **kwargs)" % ("ctx, " * takes_context)
+    code = import_past_project("code")
+    with_context = takes_context(function)
+    ctx = args[0] if with_context else Context(header["context"], channel)
+    names = {"ctx": ctx, "args": list(args[1:] if with_context else args), "kwargs": kwargs, "function": function}
+    shown = "function(%s*args, **kwargs)" % ("ctx, " * with_context)
     completer = sys.modules.get("rlcompleter")
     if completer is not None and "readline" in sys.modules:
         sys.modules["readline"].set_completer(completer.Completer(names).complete)
         sys.modules["readline"].parse_and_bind("tab: complete")
-    banner = "--- Python %s; %s is what the step does. Ctrl-D ends it." % (program["PYTHON"], call)
+    banner = "--- Python %s; %s is what the step does. Ctrl-D ends it." % (project.PYTHON, shown)
     try:
         code.InteractiveConsole(names).interact(banner, "--- ended")
     except SystemExit:

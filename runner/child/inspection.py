@@ -1,6 +1,6 @@
 """Tells whether what is recorded of a run fits this code: its values load, its functions are there, arguments bind.
 
-Loaded by the child program, by path, when it is to inspect; run by Python 3.9 to 3.14, standard library alone. It runs
+Loaded ahead when a check may ask for it; run by Python 3.9 to 3.14, standard library alone. It runs
 in the candidate's own environment, where the classes are. Nothing of the run is called: what user code runs here is
 that of imports and of unpickling.
 
@@ -14,6 +14,9 @@ import decimal
 import dis
 import inspect as _inspect
 import typing
+
+from .functions import FunctionNotFound, find_function, takes_context
+from .templates import Scope, render
 
 MAX_FINDINGS = 20
 MAX_ITEMS = 100_000
@@ -33,12 +36,9 @@ class Unknown:
 UNKNOWN = Unknown()
 
 
-def inspect(program, template, payloads):
-    """Findings on all steps of `template`: {"steps", "scope", "results", "pending", "same_code"}.
-
-    `program`: the names of the child program, whose way of finding functions and filling templates this must share.
-    """
-    scope = program["Scope"](template["scope"], template["results"], payloads)
+def inspect(template, payloads):
+    """Findings on all steps of `template`: {"steps", "scope", "results", "pending", "same_code"}."""
+    scope = Scope(template["scope"], template["results"], payloads)
     scope.names.update(dict.fromkeys(template["pending"], UNKNOWN))
     findings = []
     unsound = set()
@@ -48,7 +48,7 @@ def inspect(program, template, payloads):
             findings += [{"step": step["key"], "verdict": "state will not load", "detail": detail}
                          for step in template["steps"] if name in step["uses"]]  # fmt: skip
     for step in template["steps"]:
-        verdict, detail = fault_of_step(program, step, scope, not unsound.isdisjoint(step["uses"]))
+        verdict, detail = fault_of_step(step, scope, not unsound.isdisjoint(step["uses"]))
         if verdict:
             findings.append({"step": step["key"], "verdict": verdict, "detail": detail})
     return findings[:MAX_FINDINGS]
@@ -67,22 +67,22 @@ def faults_of_value(name, index, payloads, same_code):
         return ["{{%s}} cannot be looked into: %s: %s" % (name, type(error).__name__, text_of(error))]
 
 
-def fault_of_step(program, step, scope, is_unsound):
+def fault_of_step(step, scope, is_unsound):
     """The (verdict, detail) of the first thing that is wrong with a step, or (None, "")."""
     try:
-        function = program["find_function"](step["function"])
-    except program["FunctionNotFound"] as error:
+        function = find_function(step["function"])
+    except FunctionNotFound as error:
         return "step missing", text_of(error)
     except BaseException as error:
         return "candidate does not import", "%s: %s: %s" % (step["function"], type(error).__name__, text_of(error))
     if is_unsound:
         return None, ""  # said already
     try:
-        args = program["render"](step["args"], scope)
-        kwargs = program["render"](step["kwargs"], scope)
+        args = render(step["args"], scope)
+        kwargs = render(step["kwargs"], scope)
     except BaseException as error:
         return "state will not load", text_of(error)
-    if program["takes_context"](function):
+    if takes_context(function):
         args = [None, *args]
     try:
         signature = _inspect.signature(function)

@@ -174,7 +174,7 @@ def test_steps_of_several_versions_are_replayed_each_on_its_own(project):
     workflow(
         project,
         first=["steps.given", 1],
-        pause={"operator_type": "wait", "wait_for": "PT1S"},
+        pause={"operator_type": "wait", "wait_for": "PT5S"},
         second=["steps.given", 2],
     )
     project.submit("run-1", policy="warn")

@@ -25,6 +25,8 @@ HASH = "ab" * 32
             "Current thread 0x00007f99 (most recent call first):\nend",
         ),
         ('  File "/tmp/hwe-run-abc/bootstrap.py", line 703 in perform\nend', "end"),
+        ('  File "/tmp/hwe-run-abc/child/step.py", line 73 in perform\nend', "end"),
+        ('  File "<hwe child program>/step.py", line 73 in perform\nend', "end"),
     ],
 )
 def test_where_things_lie_is_no_difference(recorded, replayed):

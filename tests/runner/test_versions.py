@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from runner import Supervisor, versions, zygote
+from runner.child_files import PROGRAM
 
 
 @pytest.fixture
@@ -148,16 +149,21 @@ def test_the_child_program_is_compiled_once_for_each_python(cache, deploy, pytho
         for python in children:
             version = deploy("imports", python=python, root=python).hash
             assert supervisor.run(version, "ahead.where").status == "completed"
-    assert sorted(path.stem for path in compiled(cache)) == sorted(children)
+    assert sorted({path.parent.name for path in compiled(cache)}) == sorted(children)
+    assert len(compiled(cache)) == len(children) * len(list(PROGRAM.parent.glob("*.py")))
 
 
-@pytest.mark.parametrize("damage", [b"", b"\0" * 64, b"half"])
-def test_a_damaged_compiled_program_is_replaced(cache, imports, damage):
+@pytest.mark.parametrize("name", ["bootstrap.pyc", "frames.pyc"])
+@pytest.mark.parametrize("damage", [b"", b"\0" * 64, b"half", None])
+def test_a_damaged_compiled_program_is_replaced(cache, imports, damage, name):
     with Supervisor(cache) as supervisor:
         supervisor.warm(imports)
-    (path,) = compiled(cache)
+    (path,) = (path for path in compiled(cache) if path.name == name)
     whole = path.read_bytes()
-    path.write_bytes(whole[:100] if damage == b"half" else damage)
+    if damage is None:
+        path.unlink()
+    else:
+        path.write_bytes(whole[:100] if damage == b"half" else damage)
     for _ in range(2):
         with Supervisor(cache) as supervisor:
             assert supervisor.run(imports, "ahead.where").status == "completed"

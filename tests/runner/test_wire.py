@@ -1,25 +1,13 @@
 """Golden bytes: the codec of the supervisor and the one of the child write and read the same."""
 
-import importlib.util
 import struct
-import sys
 
 import pytest
 
 from runner import wire
-from runner.child_programs import SOURCE as BOOTSTRAP
+from runner.child import frames as child
+from runner.child.templates import Scope, TemplateError, render
 from runner.errors import ProtocolError
-
-
-@pytest.fixture(scope="module")
-def child():
-    """The child program as a module. It cleans sys.path when it is loaded, which must not be ours."""
-    path = list(sys.path)
-    spec = importlib.util.spec_from_file_location("bootstrap_under_test", BOOTSTRAP)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    sys.path[:] = path
-    return module
 
 
 def frame(header: bytes, body: bytes = b"") -> bytes:
@@ -37,14 +25,14 @@ CASES = [
 
 
 @pytest.mark.parametrize(("header", "parts", "golden"), CASES)
-def test_both_codecs_write_the_golden_bytes(child, header, parts, golden):
+def test_both_codecs_write_the_golden_bytes(header, parts, golden):
     assert wire.encode(header, parts) == golden
     assert child.encode(header, parts) == struct.pack("!i", len(golden)) + golden
     assert wire.with_length(golden) == struct.pack("!i", len(golden)) + golden
 
 
 @pytest.mark.parametrize(("header", "parts", "golden"), CASES)
-def test_both_codecs_read_the_golden_bytes(child, header, parts, golden):
+def test_both_codecs_read_the_golden_bytes(header, parts, golden):
     message = wire.decode(golden)
     expected = {**header, "parts": [len(part) for part in parts]}
     assert message.header == expected
@@ -54,7 +42,7 @@ def test_both_codecs_read_the_golden_bytes(child, header, parts, golden):
     assert tuple(map(bytes, child_parts)) == parts
 
 
-def test_the_layout_is_that_of_multiprocess_connections(child):
+def test_the_layout_is_that_of_multiprocess_connections():
     import os
 
     import multiprocess
@@ -130,15 +118,15 @@ SCOPE_CASES = [
 
 
 @pytest.fixture
-def scope(child):
+def scope():
     inputs = {"amount": 7, "items": ["a", "b"], "odd key": 1}
     names = {"inputs": inputs, "word": "{{inputs.amount}}", "invoice": Invoice()}
-    return child.Scope(names, {}, None)
+    return Scope(names, {}, None)
 
 
 @pytest.mark.parametrize(("template", "value"), SCOPE_CASES)
-def test_templates_render(child, scope, template, value):
-    assert child.render(template, scope) == value
+def test_templates_render(scope, template, value):
+    assert render(template, scope) == value
 
 
 @pytest.mark.parametrize(
@@ -150,6 +138,6 @@ def test_templates_render(child, scope, template, value):
         ("{{invoice.__class__}}", "has no '__class__'"),
     ],
 )
-def test_a_template_without_a_value_names_near_misses(child, scope, template, says):
-    with pytest.raises(child.TemplateError, match=says):
-        child.render(template, scope)
+def test_a_template_without_a_value_names_near_misses(scope, template, says):
+    with pytest.raises(TemplateError, match=says):
+        render(template, scope)
