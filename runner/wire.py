@@ -6,7 +6,7 @@ big-endian length, or -1 and an unsigned 64-bit one when it does not fit. Inside
     magic 4 bytes | header length, unsigned 32-bit big-endian | header, JSON object in UTF-8 | body
 
 The body is opaque: one or more parts laid end to end, whose sizes stand in the header under "parts".
-`runner/child/bootstrap.py` holds a second, independent copy of this codec, since it may import nothing of
+`runner/child/frames.py` holds a second, independent copy of this codec, since it may import nothing of
 ours; `tests/runner/test_wire.py` pins both to the same golden bytes.
 """
 

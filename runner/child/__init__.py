@@ -1,3 +1,1 @@
-"""Holds the child program alone. Nothing imports it, and nothing else may live here: until its first line has run,
-Python has this folder on the import path of the child.
-"""
+"""Programs that run below us, and the modules that they are made of: see bootstrap.py. Nothing imports them."""
