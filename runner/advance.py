@@ -231,22 +231,7 @@ class Advancer:
             )
         if outcome.status == "cancelled" and self._stopping.is_set():
             return
-        result, value_json = self._values.at_rest(outcome.payload) if outcome.payload else (None, None)
-        self._ledger.finish_step(
-            run.run_id,
-            epoch,
-            node.task_id,
-            attempt,
-            status=outcome.status,
-            result=result,
-            value_json=value_json,
-            error=outcome.error.to_json() if outcome.error else None,
-            wall_seconds=outcome.usage.wall_seconds,
-            cpu_seconds=outcome.usage.cpu_seconds,
-            max_rss_bytes=outcome.usage.max_rss_bytes,
-            stdout=outcome.stdout,
-            stderr=outcome.stderr,
-        )
+        self._ledger.finish_step(run.run_id, epoch, node.task_id, attempt, **self._values.recorded(outcome))
         detail = f"{outcome.error.type}: {outcome.error.message}" if outcome.error else ""
         self._report(run, node.task_id, outcome.status, detail)
 

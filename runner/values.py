@@ -13,9 +13,11 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from runner.body import HAS_MEMFD, Memory
 from runner.errors import RunnerError
+from runner.outcome import StepOutcome
 from runner.payload import Payload, view_at_rest
 
 # Above this a result is a file: databases slow down with large rows, and every reader of a run reads them.
@@ -48,6 +50,19 @@ class Values:
         result = payload.to_bytes(MAX_ROW_BYTES, self._keep)
         small = payload.json_text is not None and len(payload.json_text.encode()) <= MAX_ROW_BYTES
         return result, payload.json_text if small else None
+
+    def recorded(self, outcome: StepOutcome) -> dict[str, Any]:
+        """What `Ledger.finish_step` is to record of an outcome, by name. Raises `ValuesUnusable`."""
+        result, value_json = self.at_rest(outcome.payload) if outcome.payload else (None, None)
+        return {
+            "status": outcome.status,
+            "result": result,
+            "value_json": value_json,
+            "error": outcome.error.to_json() if outcome.error else None,
+            "stdout": outcome.stdout,
+            "stderr": outcome.stderr,
+            **vars(outcome.usage),
+        }
 
     def payload(self, result: bytes) -> Payload:
         """The payload of a recorded result. Raises `ValueLost`, `ValuesUnusable`, `ProtocolError`."""

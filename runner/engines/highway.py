@@ -220,24 +220,10 @@ class PythonTool:
         return self._under_epoch(run.run_id, start)
 
     def _finish(self, run: RunRecord, step: Step, attempt: int, outcome: StepOutcome) -> None:
-        result, value_json = self._values.at_rest(outcome.payload) if outcome.payload else (None, None)
+        recorded = self._values.recorded(outcome)
         self._under_epoch(
             run.run_id,
-            lambda epoch: self._ledger.finish_step(
-                run.run_id,
-                epoch,
-                step.step_key,
-                attempt,
-                status=outcome.status,
-                result=result,
-                value_json=value_json,
-                error=outcome.error.to_json() if outcome.error else None,
-                wall_seconds=outcome.usage.wall_seconds,
-                cpu_seconds=outcome.usage.cpu_seconds,
-                max_rss_bytes=outcome.usage.max_rss_bytes,
-                stdout=outcome.stdout,
-                stderr=outcome.stderr,
-            ),
+            lambda epoch: self._ledger.finish_step(run.run_id, epoch, step.step_key, attempt, **recorded),
         )
 
     def _under_epoch(self, run_id: str, act: Callable[[int], T]) -> T:
