@@ -8,9 +8,9 @@ import hashlib
 import json
 import os
 import stat
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Literal
 
 from envs.errors import CacheUnusable, EnvsError, explain_os_error
@@ -248,7 +248,8 @@ def _standing_on(cache_root: str, layer_root: str) -> dict[str, str]:
 def _moved(cache_root: str, root: str) -> str | None:
     quarantine = os.path.join(cache_root, "quarantine")
     os.makedirs(quarantine, mode=0o700, exist_ok=True)
-    target = os.path.join(quarantine, f"{os.path.basename(root)}-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}")
+    # Microseconds: a bad disk can damage it again in the second in which it was built again.
+    target = os.path.join(quarantine, f"{os.path.basename(root)}-{datetime.now(UTC):%Y%m%dT%H%M%S.%f}")
     with contextlib.suppress(FileNotFoundError):
         os.rename(root, target)
         return target

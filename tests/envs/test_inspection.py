@@ -68,6 +68,14 @@ def test_what_differs_is_found_and_put_aside(cache, version, root, problem):
     assert inspect_environment(cache.root, version.hash).verdict == "sound"
 
 
+def test_what_is_damaged_time_and_again_is_put_aside_each_time(cache, version):
+    for _ in range(3):  # within one second
+        with cache.lease(version.hash) as environment:
+            (environment.project / "orders/steps.py").unlink()
+        assert inspect_environment(cache.root, version.hash).verdict == "quarantined"
+    assert len(os.listdir(os.path.join(cache.root, "quarantine"))) == 3
+
+
 def test_running_in_it_is_no_damage(cache, version):
     with cache.lease(version.hash) as environment:
         for options in ([], ["-O"], ["-B"]):
