@@ -156,7 +156,7 @@ def _build(
     site_packages = create_virtual_environment(root, interpreter, os.path.join(cache_root, "virtualenv"))
     name = PYLOCK_COPY if is_pylock(lock.path) else LOCK_COPY
     with open(os.path.join(root, name), "w", encoding="utf-8", newline="\n") as file:
-        file.write(lock_text if is_pylock(lock.path) else requirements_of(lock, lock_text))
+        file.write(lock_text if is_pylock(lock.path) else requirements_of(lock, lock_text, interpreter))
     # Ends uv's search for settings here: a cache may lie inside a project whose own are not meant for this.
     with open(os.path.join(root, "uv.toml"), "w", encoding="utf-8"):
         pass

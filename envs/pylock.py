@@ -6,6 +6,8 @@ import tomllib
 from collections.abc import Iterator
 from typing import Any
 
+from envs.uv_lock import INSTEAD
+
 _NAME = re.compile(r"pylock(\.[^.]+)?\.toml")
 _HEX_DIGITS = {"sha256": 64, "sha384": 96, "sha512": 128}
 
@@ -58,7 +60,7 @@ def _problem(package: dict[str, Any]) -> str | None:
         return "has a package without a name"
     for source in ("vcs", "directory"):
         if source in package:
-            return f"takes {name} from a {source}, which no hash fixes"
+            return f"takes {name} from a {source}, which no hash fixes: {INSTEAD}"
     files = list(_files(package))
     if not files:
         return f"names no file of {name}"
