@@ -35,13 +35,12 @@ def check_pylock(text: str) -> tuple[int, str | None]:
     return len(packages), next((problem for package in packages if (problem := _problem(package))), None)
 
 
-def pylock_pins(text: str) -> dict[str, str]:
-    """Name → version of every package that has one; {} for what is no such lock."""
-    try:
-        packages = tomllib.loads(text).get("packages", [])
-        return {str(package["name"]): str(package["version"]) for package in packages if "version" in package}
-    except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
-        return {}
+def pylock_pins(text: str) -> list[tuple[str, str]]:
+    """Name and version of every package, or where it is from; [] for what is no such lock."""
+    if check_pylock(text)[1]:
+        return []
+    packages = tomllib.loads(text).get("packages", [])
+    return [(package["name"], str(package.get("version") or next(_files(package))["url"])) for package in packages]
 
 
 def pylock_requirements(text: str) -> str:

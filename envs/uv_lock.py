@@ -48,12 +48,12 @@ def check_uv_lock(text: str) -> tuple[int, str | None]:
     return len(needed), next((problem for package in needed if (problem := _problem(package))), None)
 
 
-def uv_lock_pins(text: str) -> dict[str, str]:
-    """Name → version of every package that the project needs; {} for what is no such lock."""
+def uv_lock_pins(text: str) -> list[tuple[str, str]]:
+    """Name and version of every package that the project needs; [] for what is no such lock."""
     try:
-        return {package["name"]: str(package.get("version", "")) for package in _needed(*_parsed(text))}
+        return [(package["name"], str(package.get("version", ""))) for package in _needed(*_parsed(text))]
     except UvLockInvalid:
-        return {}
+        return []
 
 
 def missing_in_uv_lock(text: str, pyproject: dict[str, Any]) -> list[str]:
