@@ -81,7 +81,7 @@ def inspect_environment(
     try:
         read_only = not os.access(cache_root, os.W_OK)
         # Nobody removes it while we read.
-        descriptor = take_shared_to_read(lease, root) if read_only else take_shared(lease)
+        descriptor = take_shared_to_read(lease, root) if read_only else _take_shared(lease)
         try:
             if read_environment(root, code_version_hash) is None:
                 return None
@@ -110,7 +110,7 @@ def inspect_layer(cache_root: str, key: str) -> Inspected | None:
     lease = layer_lease_path(cache_root, key)
     try:
         read_only = not os.access(cache_root, os.W_OK)
-        descriptor = take_shared_to_read(lease, root) if read_only else take_shared(lease)
+        descriptor = take_shared_to_read(lease, root) if read_only else _take_shared(lease)
         try:
             try:
                 with open(os.path.join(root, LAYER_MARKER), "rb") as file:
@@ -128,6 +128,11 @@ def inspect_layer(cache_root: str, key: str) -> Inspected | None:
     except (OSError, ValueError) as error:
         problem = explain_os_error(error) if isinstance(error, OSError) else f"{LAYER_MARKER} of {root} is damaged"
         raise CacheUnusable(cache_root, problem) from error
+
+
+def _take_shared(lease: str) -> int:
+    os.makedirs(os.path.dirname(lease), mode=0o700, exist_ok=True)  # somebody may have copied the cache without them
+    return take_shared(lease)
 
 
 def _layer_problems(root: str, data: bytes, digest: str) -> Iterator[str]:

@@ -76,6 +76,13 @@ def test_what_is_damaged_time_and_again_is_put_aside_each_time(cache, version):
     assert len(os.listdir(os.path.join(cache.root, "quarantine"))) == 3
 
 
+def test_a_cache_that_was_copied_without_its_locks_is_read(cache, on_layer):
+    (name,), layer = on_layer(1)
+    for inspect, which in ((inspect_environment, name), (inspect_layer, layer.name)):
+        shutil.rmtree(os.path.join(cache.root, "leases"))
+        assert inspect(cache.root, which).verdict == "sound"
+
+
 def test_running_in_it_is_no_damage(cache, version):
     with cache.lease(version.hash) as environment:
         for options in ([], ["-O"], ["-B"]):
