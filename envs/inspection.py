@@ -114,20 +114,19 @@ def inspect_layer(cache_root: str, key: str) -> Inspected | None:
         try:
             try:
                 with open(os.path.join(root, LAYER_MARKER), "rb") as file:
-                    digest = json.load(file).get("files_sha256")
+                    marker = file.read()
                 with open(os.path.join(root, LAYER_FILES), "rb") as file:
                     data = file.read()
             except FileNotFoundError:
                 if not os.path.exists(os.path.join(root, LAYER_MARKER)):
                     return None
                 return Inspected(key, "unknown", ("it was built by a release that kept no list of its files",))
-            problems = list(_layer_problems(root, data, digest))
+            problems = list(_layer_problems(root, data, marker))
         finally:
             os.close(descriptor)
         return _inspected(key, problems, None if read_only else lambda: quarantine_layer(cache_root, key))
-    except (OSError, ValueError) as error:
-        problem = explain_os_error(error) if isinstance(error, OSError) else f"{LAYER_MARKER} of {root} is damaged"
-        raise CacheUnusable(cache_root, problem) from error
+    except OSError as error:
+        raise CacheUnusable(cache_root, explain_os_error(error)) from error
 
 
 def _take_shared(lease: str) -> int:
@@ -135,7 +134,12 @@ def _take_shared(lease: str) -> int:
     return take_shared(lease)
 
 
-def _layer_problems(root: str, data: bytes, digest: str) -> Iterator[str]:
+def _layer_problems(root: str, data: bytes, marker: bytes) -> Iterator[str]:
+    try:
+        digest = json.loads(marker)["files_sha256"]
+    except (ValueError, KeyError, TypeError):
+        yield f"{LAYER_MARKER} is not what was written"
+        return
     if hashlib.sha256(data).hexdigest() != digest:
         yield f"{LAYER_FILES} is not what was written"
         return

@@ -116,7 +116,8 @@ def verify_command(
         inventory = take_inventory(cache.root)
         wanted = _named(inventory, versions) if versions else [one.hash for one in inventory.versions]
         under = {one.layer for one in inventory.versions if one.layer and one.hash in wanted}
-        keys = sorted(under) if versions else [one.key for one in inventory.layers]
+        # Also of a layer that is no longer taken for a finished one: its marker is what is damaged then.
+        keys = sorted(under if versions else under.union(one.key for one in inventory.layers))
         with ThreadPoolExecutor(READERS, thread_name_prefix="hwe-verify") as pool:
             found = pool.map(lambda name: inspect_environment(cache.root, name, installation.store), wanted)
             inspected = [one for one in found if one is not None]
