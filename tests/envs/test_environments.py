@@ -356,6 +356,30 @@ def test_a_cache_is_for_its_user_alone(tmp_path, store, version):
         assert [path for path in directories if path.stat().st_mode & 0o777 != 0o700] == []
 
 
+def test_a_shortage_of_descriptors_does_not_hide_the_python_ever_after(start, tmp_path, store, version):
+    code = """
+import resource, sys
+from envs import CacheUnusable, DirectoryStore, EnvCache
+cache = EnvCache(sys.argv[1], DirectoryStore(sys.argv[2]))
+soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+for limit in range(5, 12):
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+    try:
+        cache.lease(sys.argv[3]).__enter__()
+    except CacheUnusable as error:
+        print(error)
+resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+with cache.lease(sys.argv[3]):
+    print("leased")
+"""
+    out, err = start(code, tmp_path / "cache", store.location, version.hash).communicate()
+    assert err == ""
+    *problems, last = out.splitlines()
+    assert last == "leased"
+    assert problems
+    assert all("Too many open files" in problem for problem in problems)
+
+
 def test_the_pythons_of_this_machine_are_found():
     found = find_interpreters()
     assert probe(os.path.realpath(find_interpreter(None).path)) in found
