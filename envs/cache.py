@@ -24,7 +24,7 @@ from envs.inspection import Damage, inspect_environment, inspect_layer, sampled_
 from envs.layers import Terms
 from envs.locks import exclusive, exclusive_now, take_shared, take_shared_to_read
 from envs.manifest import check_hash, is_sha256
-from envs.materialize import Environment, materialize, read_environment
+from envs.materialize import MARKER, Environment, materialize, read_environment
 from envs.stores import ArtifactStore
 from envs.trash import discard, empty_trash
 
@@ -120,7 +120,7 @@ class EnvCache:
 
         Entering builds the environment when it is not there, or waits for whoever is building it. It raises
         CodeVersionNotFound, ArtifactCorrupt, PythonNotFound, EnvironmentBuildFailed, EnvironmentBroken,
-        CacheUnusable and StoreUnusable.
+        EnvironmentDamaged, CacheUnusable and StoreUnusable.
         """
         return Lease(self, check_hash(code_version_hash))
 
@@ -210,6 +210,13 @@ class EnvCache:
                         raise EnvironmentBroken(code_version_hash, missing)
                     if not alone:
                         return True
+                    discard(self.root, root)
+            elif os.path.exists(
+                os.path.join(root, MARKER)
+            ):  # of another release, whose steps may run in it; or damaged
+                with exclusive_now(lease_path, patience_seconds=LOOK_SECONDS) as alone:
+                    if not alone:
+                        raise EnvironmentDamaged(code_version_hash, [f"{MARKER} cannot be read by this release"])
                     discard(self.root, root)
             elif os.path.lexists(root):  # a killed build
                 discard(self.root, root)

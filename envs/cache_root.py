@@ -13,6 +13,10 @@ def usable_root(path: str) -> tuple[str, bool]:
     """
     if "\n" in path:
         raise CacheUnusable(repr(path), "a path with a line break in it cannot be on sys.path; choose another place")
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        raise CacheUnusable(ascii(path), "is not UTF-8, as sys.path has to be; choose another place") from None
     if os.pathsep in path:
         raise CacheUnusable(path, f"a path with {os.pathsep!r} in it cannot be on PATH; choose another place")
     try:

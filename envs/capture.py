@@ -200,7 +200,7 @@ def _lock(root: str, settings: ProjectSettings, kept: dict[str, bytes]) -> Lock 
     if is_uv_lock(settings.requirements):
         missing = missing_in_uv_lock(lock_text(data), read_pyproject(root, kept))
         if missing:
-            problem = f"is older than pyproject.toml, which depends on {', '.join(missing)} as well"
+            problem = f"is older than pyproject.toml, which depends on {', '.join(missing)}"
             raise UnlockedRequirements(settings.requirements, problem, COMPILE_UV_LOCK)
     return lock
 

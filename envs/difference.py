@@ -1,5 +1,6 @@
 """What differs between two code versions: pure, from their manifests and, where they are at hand, their locks."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -11,6 +12,9 @@ from envs.uv_lock import uv_lock_pins
 # How many are named in a line; the rest is a number.
 FILES_NAMED = 3
 REQUIREMENTS_NAMED = 2
+
+# The beginning of a line of requirements that pins something; `read_lock` has seen to that all of them do.
+_PIN = re.compile(r"\s*(?P<name>\w[\w.-]*)\s*(?:\[[^]]*\]\s*)?(?:===?|@)\s*(?P<version>[^\s;\\]+)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,18 +126,15 @@ def _requirements(old: Manifest, new: Manifest, old_lock: str | None, new_lock: 
 
 
 def _pins(lock: str) -> dict[str, str]:
-    """Name → version: of every `name==version` line, hashes, options and comments passed over, or of a TOML lock."""
+    """Name → version, or URL, of everything that a lock of any format names; several, when markers choose one."""
     from packaging.utils import canonicalize_name
 
-    if pins_there := pylock_pins(lock) or uv_lock_pins(lock):
-        return {canonicalize_name(name): version for name, version in pins_there.items()}
-    pins: dict[str, str] = {}
-    for line in lock.splitlines():
-        name, is_pin, rest = line.partition("==")
-        if is_pin and not line[:1].isspace() and not line.startswith(("#", "-")):
-            version = rest.split(";")[0].split()[0].rstrip("\\") if rest.split() else ""
-            pins[canonicalize_name(name.split("[")[0].strip())] = version
-    return pins
+    lines = filter(None, map(_PIN.match, lock.splitlines()))
+    pairs = pylock_pins(lock) or uv_lock_pins(lock) or [(line["name"], line["version"]) for line in lines]
+    pins: dict[str, set[str]] = {}
+    for name, version in pairs:
+        pins.setdefault(canonicalize_name(name), set()).add(version)
+    return {name: " or ".join(sorted(versions)) for name, versions in pins.items()}
 
 
 def _first(items: Sequence[str], limit: int) -> str:

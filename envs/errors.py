@@ -315,4 +315,5 @@ def explain_os_error(error: OSError) -> str:
     if error.errno in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS):
         # flock: two builders could not be kept apart, nor an environment from being removed under a step.
         return f"its file system keeps no locks ({error.strerror}); put it on a local disk"
-    return f"{error.strerror or error}: {error.filename}; see to that, and try again"
+    where = f": {error.filename}" if error.filename else ""
+    return f"{error.strerror or error}{where}; see to that, and try again"

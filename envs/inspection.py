@@ -8,9 +8,9 @@ import hashlib
 import json
 import os
 import stat
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Literal
 
 from envs.errors import CacheUnusable, EnvsError, explain_os_error
@@ -81,7 +81,7 @@ def inspect_environment(
     try:
         read_only = not os.access(cache_root, os.W_OK)
         # Nobody removes it while we read.
-        descriptor = take_shared_to_read(lease, root) if read_only else take_shared(lease)
+        descriptor = take_shared_to_read(lease, root) if read_only else _take_shared(lease)
         try:
             if read_environment(root, code_version_hash) is None:
                 return None
@@ -110,27 +110,36 @@ def inspect_layer(cache_root: str, key: str) -> Inspected | None:
     lease = layer_lease_path(cache_root, key)
     try:
         read_only = not os.access(cache_root, os.W_OK)
-        descriptor = take_shared_to_read(lease, root) if read_only else take_shared(lease)
+        descriptor = take_shared_to_read(lease, root) if read_only else _take_shared(lease)
         try:
             try:
                 with open(os.path.join(root, LAYER_MARKER), "rb") as file:
-                    digest = json.load(file).get("files_sha256")
+                    marker = file.read()
                 with open(os.path.join(root, LAYER_FILES), "rb") as file:
                     data = file.read()
             except FileNotFoundError:
                 if not os.path.exists(os.path.join(root, LAYER_MARKER)):
                     return None
                 return Inspected(key, "unknown", ("it was built by a release that kept no list of its files",))
-            problems = list(_layer_problems(root, data, digest))
+            problems = list(_layer_problems(root, data, marker))
         finally:
             os.close(descriptor)
         return _inspected(key, problems, None if read_only else lambda: quarantine_layer(cache_root, key))
-    except (OSError, ValueError) as error:
-        problem = explain_os_error(error) if isinstance(error, OSError) else f"{LAYER_MARKER} of {root} is damaged"
-        raise CacheUnusable(cache_root, problem) from error
+    except OSError as error:
+        raise CacheUnusable(cache_root, explain_os_error(error)) from error
 
 
-def _layer_problems(root: str, data: bytes, digest: str) -> Iterator[str]:
+def _take_shared(lease: str) -> int:
+    os.makedirs(os.path.dirname(lease), mode=0o700, exist_ok=True)  # somebody may have copied the cache without them
+    return take_shared(lease)
+
+
+def _layer_problems(root: str, data: bytes, marker: bytes) -> Iterator[str]:
+    try:
+        digest = json.loads(marker)["files_sha256"]
+    except (ValueError, KeyError, TypeError):
+        yield f"{LAYER_MARKER} is not what was written"
+        return
     if hashlib.sha256(data).hexdigest() != digest:
         yield f"{LAYER_FILES} is not what was written"
         return
@@ -248,7 +257,8 @@ def _standing_on(cache_root: str, layer_root: str) -> dict[str, str]:
 def _moved(cache_root: str, root: str) -> str | None:
     quarantine = os.path.join(cache_root, "quarantine")
     os.makedirs(quarantine, mode=0o700, exist_ok=True)
-    target = os.path.join(quarantine, f"{os.path.basename(root)}-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}")
+    # Microseconds: a bad disk can damage it again in the second in which it was built again.
+    target = os.path.join(quarantine, f"{os.path.basename(root)}-{datetime.now(UTC):%Y%m%dT%H%M%S.%f}")
     with contextlib.suppress(FileNotFoundError):
         os.rename(root, target)
         return target

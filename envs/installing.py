@@ -1,6 +1,8 @@
 """Installing a lock into a layer: by uv, from its own cache, from wheels in the artifact store, or from an index."""
 
 import contextlib
+import csv
+import glob
 import os
 import shutil
 import subprocess
@@ -45,12 +47,21 @@ class Installer:
 
         `wheels`: a folder to take them from, instead of an index. Raises CacheUnusable when the disk is full.
         """
+        output = self._sync(lock, wheels, offline=offline)
+        # uv installs many packages at once: where two ship one file, each build would have that of whoever came last.
+        for name in _quarrelling(self.root) if output is None else ():
+            output = self._sync(lock, wheels, "--reinstall-package", name, offline=offline)
+            if output is not None:
+                break
+        return output
+
+    def _sync(self, lock: str, wheels: str | None, *more: str, offline: bool) -> str | None:
         import uv
 
         command = [
             uv.find_uv_bin(), "pip", "sync", "--require-hashes", "--compile-bytecode",
             "--python", os.path.join(self.root, "bin", "python"),
-            *(["--no-index", "--no-cache", "--find-links", wheels] if wheels else []), lock,
+            *(["--no-index", "--no-cache", "--find-links", wheels] if wheels else []), *more, lock,
         ]  # fmt: skip
         # The output comes through a pipe, not into the log itself: on a full disk the reason is all we want to
         # keep.
@@ -132,6 +143,22 @@ def _from_wheels(installer: Installer, store: KeepsFiles, wheels: WheelList, loc
         return installer.sync(os.path.join(WHEELS, "requirements.txt"), offline=True, wheels=WHEELS)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _quarrelling(root: str) -> list[str]:
+    """The packages that ship a file which another one ships with another content, sorted by name."""
+    first: dict[str, tuple[str, str]] = {}
+    found = set()
+    for record in glob.glob(
+        os.path.join(glob.escape(root), "lib", "python*", "site-packages", "*.dist-info", "RECORD")
+    ):
+        name = os.path.basename(os.path.dirname(record)).partition("-")[0]
+        with open(record, encoding="utf-8", errors="replace", newline="") as file:
+            for path, digest, *_ in filter(None, csv.reader(file)):
+                other, theirs = first.setdefault(path, (name, digest))
+                if other != name and (digest != theirs or not digest):
+                    found |= {name, other}
+    return sorted(found)
 
 
 def _environ(*, offline: bool) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """The Pythons of this machine."""
 
+import errno
 import json
 import os
 import re
@@ -13,6 +14,9 @@ from envs.settings import SUPPORTED_MINORS, supported_versions
 
 # A bare interpreter starts in 10 ms; one on a cold network disk has needed several seconds.
 PROBE_SECONDS = 30
+
+# Of descriptors, memory or processes. It passes, and a worker must not believe ever after that there is no Python here.
+_SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
 
 # Runs on any Python since 2.6, so that an old one says what it is instead of failing in an unreadable way.
 _PROBE = """
@@ -95,7 +99,10 @@ def find_interpreter(wanted: str | None) -> Interpreter:
 
 
 def probe(path: str) -> Interpreter | None:
-    """Ask the interpreter at `path` what it is; None without an answer. Remembered until the file changes."""
+    """Ask the interpreter at `path` what it is; None without an answer. Remembered until the file changes.
+
+    Raises OSError when this machine is short of what it takes to ask, which says nothing about the interpreter.
+    """
     try:
         status = os.stat(path)
     except OSError:
@@ -129,7 +136,11 @@ def _ask(path: str) -> Interpreter | None:
             free_threaded=bool(raw["free_threaded"]),
             cache_tag=str(raw["cache_tag"]),
         )
-    except (OSError, subprocess.SubprocessError, ValueError, KeyError, TypeError):
+    except OSError as error:
+        if error.errno in _SHORTAGES:
+            raise
+        return None
+    except (subprocess.SubprocessError, ValueError, KeyError, TypeError):
         return None
 
 

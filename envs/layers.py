@@ -2,8 +2,9 @@
 
     <cache>/layers/<key>/    a virtual environment; finished when `.hwe-layer.json` is in it
 
-Built in place, since a virtual environment holds its own path, and under a lock. The key covers the lock's
-text and the interpreter's build, so a layer never changes once it is finished.
+Built in place, since a virtual environment holds its own path, and under a lock. The key covers the lock's text, the
+interpreter's build and that path, so a layer never changes once it is finished, and one in a cache that was moved is no
+longer found.
 """
 
 import contextlib
@@ -64,8 +65,10 @@ class Terms:
 ORDINARY = Terms()
 
 
-def layer_key(lock: Lock, interpreter: Interpreter) -> str:
-    key = {"interpreter": interpreter.fingerprint, "lock": lock.sha256, "platform": sys.platform}
+def layer_key(cache_root: str, lock: Lock, interpreter: Interpreter) -> str:
+    key = {
+        "interpreter": interpreter.fingerprint, "lock": lock.sha256, "platform": sys.platform, "root": cache_root,
+    }  # fmt: skip
     return hashlib.sha256(canonical_json(key)).hexdigest()
 
 
@@ -74,7 +77,7 @@ def layer_in_use(
     cache_root: str, lock: Lock, lock_text: str, interpreter: Interpreter, terms: Terms = ORDINARY
 ) -> Iterator[Layer]:
     """`provide_layer`, and nobody removes it before the environment that is to stand on it has its marker."""
-    key = layer_key(lock, interpreter)
+    key = layer_key(cache_root, lock, interpreter)
     os.makedirs(os.path.join(cache_root, "leases"), mode=0o700, exist_ok=True)
     descriptor = take_shared(lease_path(cache_root, key))
     try:
@@ -97,7 +100,7 @@ def provide_layer(
     it failed a moment ago (see `refuse_if_failing`), CacheUnusable, OSError; a failed build leaves nothing but its log
     and a note of it.
     """
-    key = layer_key(lock, interpreter)
+    key = layer_key(cache_root, lock, interpreter)
     root = os.path.join(cache_root, "layers", key)
     if layer := _finished(root):
         return layer
@@ -123,7 +126,7 @@ def provide_layer(
 
 def refuse_if_lock_fails(cache_root: str, lock: Lock, interpreter: Interpreter, terms: Terms) -> None:
     """Raise EnvironmentBuildFailed when the layer of this lock failed a moment ago: before anything else is done."""
-    key = layer_key(lock, interpreter)
+    key = layer_key(cache_root, lock, interpreter)
     if _finished(os.path.join(cache_root, "layers", key)) is None:
         terms.refuse_if_failing(cache_root, key)
 
@@ -153,7 +156,7 @@ def _build(
     site_packages = create_virtual_environment(root, interpreter, os.path.join(cache_root, "virtualenv"))
     name = PYLOCK_COPY if is_pylock(lock.path) else LOCK_COPY
     with open(os.path.join(root, name), "w", encoding="utf-8", newline="\n") as file:
-        file.write(lock_text if is_pylock(lock.path) else requirements_of(lock, lock_text))
+        file.write(lock_text if is_pylock(lock.path) else requirements_of(lock, lock_text, interpreter))
     # Ends uv's search for settings here: a cache may lie inside a project whose own are not meant for this.
     with open(os.path.join(root, "uv.toml"), "w", encoding="utf-8"):
         pass

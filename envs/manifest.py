@@ -180,6 +180,9 @@ def path_problem(path: str) -> str | None:
     for name in path.split("/"):
         if name in ("", ".", ".."):
             return "is not a plain relative path"
+        # What is compiled goes there, and is shared with every version that has the source: nobody brings their own.
+        if name.casefold() == "__pycache__":
+            return "is in __pycache__, which is for bytecode alone"
         if len(name.encode()) > MAX_NAME_BYTES:
             return f"has a name of more than {MAX_NAME_BYTES} bytes"
     return None

@@ -33,7 +33,8 @@ class Environment:
 
     root: the virtual environment. python: its interpreter, to be started. interpreter: the installed Python
     behind it, and its version. project: the code. layer_root: the dependencies, or None. import_paths: what
-    is of the project on sys.path. bin_directories: what belongs on PATH, in this order.
+    is of the project on sys.path. bin_directories: what belongs on PATH, in this order. built_at: where it was built:
+    it holds that path.
     """
 
     hash: str
@@ -47,6 +48,7 @@ class Environment:
     bin_directories: tuple[Path, ...]
     interpreter_stamp: tuple[int, ...] = ()
     interpreter_fingerprint: str = ""
+    built_at: str = ""
 
     def is_outdated(self) -> bool:
         """Whether the interpreter was replaced by another build since: compiled packages may not fit it."""
@@ -59,7 +61,12 @@ class Environment:
         return now is None or now.fingerprint != self.interpreter_fingerprint
 
     def missing_part(self) -> str | None:
-        """What an upgrade of the machine or a hand took away from under it; None when it can run."""
+        """What an upgrade of the machine or a hand took away from under it; None when it can run.
+
+        Of one that was moved or copied: where it was built, even if that is still there, and would be what runs.
+        """
+        if self.built_at and self.built_at != str(self.root):
+            return self.built_at
         if not (self.root / MARKER).exists():
             return str(self.root)
         if not self.python.exists():
@@ -91,6 +98,7 @@ def read_environment(root: str, code_version_hash: str) -> Environment | None:
             # Not there in one that was built by an older release.
             interpreter_stamp=tuple(marker.get("interpreter_stamp", ())),
             interpreter_fingerprint=marker.get("interpreter_fingerprint", ""),
+            built_at=marker.get("root", ""),
         )
     except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
         return None
@@ -149,6 +157,7 @@ def materialize(
             "interpreter_stamp": interpreter_stamp,
             "interpreter_version": interpreter.version,
             "layer_root": layer.root if layer else None,
+            "root": root,
             "schema": MARKER_SCHEMA,
             # Known once and for all, so that nobody has to walk ten thousand trees to list them.
             "size_bytes": disk_bytes(root),

@@ -3,10 +3,15 @@
 import os
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
+from envs.uv_lock import INSTEAD
+
 _NAME = re.compile(r"pylock(\.[^.]+)?\.toml")
+_MEMBERSHIP = re.compile(
+    r"""(?P<quote>["'])(?P<name>[\w.-]+)(?P=quote)\s+(?P<is_not>not\s+)?in\s+(?P<kind>extras|dependency_groups)\b"""
+)
 _HEX_DIGITS = {"sha256": 64, "sha384": 96, "sha512": 128}
 
 
@@ -30,26 +35,37 @@ def check_pylock(text: str) -> tuple[int, str | None]:
     return len(packages), next((problem for package in packages if (problem := _problem(package))), None)
 
 
-def pylock_pins(text: str) -> dict[str, str]:
-    """Name → version of every package that has one; {} for what is no such lock."""
-    try:
-        packages = tomllib.loads(text).get("packages", [])
-        return {str(package["name"]): str(package["version"]) for package in packages if "version" in package}
-    except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
-        return {}
+def pylock_pins(text: str) -> list[tuple[str, str]]:
+    """Name and version of every package, or where it is from; [] for what is no such lock."""
+    if check_pylock(text)[1]:
+        return []
+    packages = tomllib.loads(text).get("packages", [])
+    return [(package["name"], str(package.get("version") or next(_files(package))["url"])) for package in packages]
 
 
 def pylock_requirements(text: str) -> str:
     """One that `check_pylock` finds nothing wrong with, as requirements with hashes."""
     lines = []
-    for package in tomllib.loads(text).get("packages", []):
+    document = tomllib.loads(text)
+    groups = set(document.get("default-groups", ()))
+    for package in document.get("packages", []):
         files = list(_files(package))
         by_url = "archive" in package or "version" not in package
         pin = f" @ {files[0]['url']}" if by_url else f"=={package['version']}"
-        marker = f" ; {package['marker']}" if "marker" in package else ""
+        marker = f" ; {_without_groups(package['marker'], groups)}" if "marker" in package else ""
         hashes = {f"{name}:{file['hashes'][name]}" for file in files for name in _HEX_DIGITS if name in file["hashes"]}
         lines.append(f"{package['name']}{pin}{marker} " + " ".join(f"--hash={value}" for value in sorted(hashes)))
     return "\n".join(lines) + "\n"
+
+
+def _without_groups(marker: str, groups: Collection[str]) -> str:
+    """A marker as requirements can have it: they know neither extras, of which none is wanted, nor groups."""
+
+    def settled(found: re.Match[str]) -> str:
+        is_wanted = found["kind"] == "dependency_groups" and found["name"] in groups
+        return 'python_version >= "0"' if is_wanted != bool(found["is_not"]) else 'python_version < "0"'
+
+    return _MEMBERSHIP.sub(settled, marker)
 
 
 def _problem(package: dict[str, Any]) -> str | None:
@@ -58,7 +74,7 @@ def _problem(package: dict[str, Any]) -> str | None:
         return "has a package without a name"
     for source in ("vcs", "directory"):
         if source in package:
-            return f"takes {name} from a {source}, which no hash fixes"
+            return f"takes {name} from a {source}, which no hash fixes: {INSTEAD}"
     files = list(_files(package))
     if not files:
         return f"names no file of {name}"

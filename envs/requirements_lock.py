@@ -12,7 +12,7 @@ from typing import Any
 from envs.errors import UnlockedRequirements
 from envs.manifest import Lock
 from envs.pylock import check_pylock, is_pylock
-from envs.uv_lock import check_uv_lock, is_uv_lock
+from envs.uv_lock import INSTEAD, check_uv_lock, is_uv_lock
 
 COMPILE_PYPROJECT = "uv pip compile --generate-hashes pyproject.toml -o requirements.txt"
 COMPILE_PYLOCK = "uv pip compile pyproject.toml -o pylock.toml"
@@ -142,6 +142,10 @@ def _requirement_problem(line: str) -> str | None:
     pins = [s for s in requirement.specifier if s.operator in ("==", "===") and not s.version.endswith(".*")]
     if requirement.url is None and not pins:
         return f"`{_shortened(text)}` is not pinned to one version"
+    if requirement.url and re.match(r"(git|hg|svn|bzr)\+", requirement.url):
+        return f"`{_shortened(text)}` is from a repository, which no hash fixes: {INSTEAD}"
+    if requirement.url and requirement.url.startswith("file:"):
+        return f"`{_shortened(text)}` is a file outside the lock: {INSTEAD}"
     if requirement.url and not hashes:
         hashes = re.findall(r"[#&](sha\d+)=([0-9a-f]+)", requirement.url)
         hashes = [":".join(pair) for pair in hashes]

@@ -9,9 +9,15 @@ import subprocess
 import tempfile
 import tomllib
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
 
 UV_LOCK = "uv.lock"
+
+# What to do about a requirement that is code somewhere else.
+INSTEAD = "copy its code into the project, or take it from an index"
 
 _HASH = re.compile(r"(sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128})")
 _UNFIXED = {
@@ -42,16 +48,16 @@ def check_uv_lock(text: str) -> tuple[int, str | None]:
     return len(needed), next((problem for package in needed if (problem := _problem(package))), None)
 
 
-def uv_lock_pins(text: str) -> dict[str, str]:
-    """Name → version of every package that the project needs; {} for what is no such lock."""
+def uv_lock_pins(text: str) -> list[tuple[str, str]]:
+    """Name and version of every package that the project needs; [] for what is no such lock."""
     try:
-        return {package["name"]: str(package.get("version", "")) for package in _needed(*_parsed(text))}
+        return [(package["name"], str(package.get("version", ""))) for package in _needed(*_parsed(text))]
     except UvLockInvalid:
-        return {}
+        return []
 
 
 def missing_in_uv_lock(text: str, pyproject: dict[str, Any]) -> list[str]:
-    """What pyproject.toml depends on and the lock, made before that, has never heard of."""
+    """What pyproject.toml depends on and the lock, made before that, has never heard of, or in other versions."""
     from packaging.requirements import InvalidRequirement, Requirement
     from packaging.utils import canonicalize_name
 
@@ -59,24 +65,48 @@ def missing_in_uv_lock(text: str, pyproject: dict[str, Any]) -> list[str]:
     declared = project.get("dependencies") if isinstance(project, dict) else None
     try:
         root, packages = _parsed(text)
-        names = {canonicalize_name(Requirement(str(line)).name) for line in declared or ()}
+        wanted = [Requirement(str(line)) for line in declared or ()]
     except (UvLockInvalid, InvalidRequirement, TypeError):
         return []
     # One with a marker that holds nowhere is not among the packages, and one that is not reached no longer counts.
     metadata = root.get("metadata")
-    listed = metadata.get("requires-dist", []) if isinstance(metadata, dict) else []
-    known = {edge["name"] for edge in _dependencies({"dependencies": listed}, "")}
-    return sorted(names - known - {package["name"] for package in _needed(root, packages)})
+    listed = (
+        _dependencies({"dependencies": metadata.get("requires-dist", [])}, "") if isinstance(metadata, dict) else []
+    )
+    reached = {package["name"] for package in _needed(root, packages)}
+    missing: set[str] = set()
+    for requirement in wanted:
+        name = canonicalize_name(requirement.name)
+        known = [edge for edge in listed if edge["name"] == name]
+        if not known and name not in reached:
+            missing.add(name)
+        elif known and not any(_asks_for(edge, requirement) for edge in known):
+            missing.add(f"{name}{requirement.specifier}")
+    return sorted(missing)
 
 
-def export_uv_lock(text: str, uv: str) -> str:
-    """The lock as requirements with hashes and markers, for every machine. `uv`: the program.
+def _asks_for(edge: dict[str, Any], requirement: "Requirement") -> bool:
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+    if edge.keys() & {"url", *_UNFIXED}:  # [tool.uv.sources] says which, whatever the requirement does
+        return True
+    try:
+        return SpecifierSet(str(edge.get("specifier", ""))) == requirement.specifier
+    except InvalidSpecifier:
+        return True
+
+
+def export_uv_lock(text: str, uv: str, python: str) -> str:
+    """The lock as requirements with hashes and markers, for every machine that it was made for, of which this has to be
+    one. `uv`: the program. `python`: the version that they are for.
 
     It is asked beside a project made up for it, so that nothing but the lock has a say. Raises OSError,
     UvLockInvalid with what uv said.
     """
     root, _ = _parsed(text)
-    wanted = tomllib.loads(text).get("requires-python")
+    document = tomllib.loads(text)
+    wanted = document.get("requires-python")
+    _refuse_elsewhere(wanted, document.get("supported-markers"), python)
     lines = ["[project]", f"name = {_quoted(root['name'])}", 'version = "0"']
     if isinstance(wanted, str):
         lines.append(f"requires-python = {_quoted(wanted)}")
@@ -93,6 +123,21 @@ def export_uv_lock(text: str, uv: str) -> str:
     if done.returncode:
         raise UvLockInvalid("cannot be read by uv: " + " ".join(done.stderr.split())[-300:])
     return done.stdout
+
+
+def _refuse_elsewhere(wanted: Any, markers: Any, python: str) -> None:
+    """What other machines need is left out by uv: on those, too little would be installed. Raises UvLockInvalid."""
+    from packaging.markers import InvalidMarker, Marker
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+    try:
+        if isinstance(wanted, str) and not SpecifierSet(wanted).contains(python, prereleases=True):
+            raise UvLockInvalid(f"is for Python {wanted}, and this is {python}: see to [tool.hwe] python")
+        here = {"python_full_version": python, "python_version": ".".join(python.split(".")[:2])}
+        if isinstance(markers, list) and not any(Marker(str(marker)).evaluate(here) for marker in markers):
+            raise UvLockInvalid(f"is for {' or '.join(map(str, markers))} alone: see to [tool.uv] environments")
+    except (InvalidSpecifier, InvalidMarker) as error:
+        raise UvLockInvalid(f"cannot be read: {error}") from None
 
 
 def _parsed(text: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -150,7 +195,7 @@ def _dependencies(package: dict[str, Any], extra: str) -> list[dict[str, Any]]:
 def _problem(package: dict[str, Any]) -> str | None:
     name, source = package["name"], package["source"]
     if unfixed := next((key for key in _UNFIXED if key in source), None):
-        return f"takes {name} from {_UNFIXED[unfixed]}, which no hash fixes"
+        return f"takes {name} from {_UNFIXED[unfixed]}, which no hash fixes: {INSTEAD}"
     if "registry" in source and "://" not in str(source["registry"]):
         return f"takes {name} from {source['registry']}, which is outside the lock"
     wheels = package.get("wheels", [])

@@ -70,13 +70,13 @@ def store_wheels(
     return wheels
 
 
-def requirements_of(lock: Lock, text: str) -> str:
-    """A lock of any format as requirements with hashes. Raises OSError, EnvironmentBuildFailed."""
+def requirements_of(lock: Lock, text: str, interpreter: Interpreter) -> str:
+    """A lock of any format as requirements with hashes for this interpreter. Raises OSError, EnvironmentBuildFailed."""
     import uv
 
     if is_uv_lock(lock.path):
         try:
-            return export_uv_lock(text, uv.find_uv_bin())
+            return export_uv_lock(text, uv.find_uv_bin(), interpreter.version)
         except ValueError as error:
             raise build_failed("reading the lock", f"{lock.path} {error}", None) from None
     return pylock_requirements(text) if is_pylock(lock.path) else text
@@ -90,7 +90,7 @@ def _build(folder: str, lock: Lock, text: str, interpreter: Interpreter, on_prog
     if pip is None:
         raise build_failed("getting the wheels", f"virtualenv has no pip for Python {minor}; upgrade virtualenv", None)
     with open(os.path.join(folder, "requirements.txt"), "w", encoding="utf-8", newline="\n") as file:
-        file.write(requirements_of(lock, text))
+        file.write(requirements_of(lock, text, interpreter))
     environ = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
     for theirs, ours in _AS_PIP_CALLS_IT.items():
         if theirs in os.environ:

@@ -31,6 +31,7 @@ from runner.settings import load_settings
 
 cache_app = typer.Typer(no_args_is_help=True, help="The environments of this machine: what they take, and what may go.")
 
+_NUMBER = r"\d{1,15}(?:\.\d{1,15})?"  # more digits than any disk has bytes could become infinity
 _UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
@@ -115,7 +116,8 @@ def verify_command(
         inventory = take_inventory(cache.root)
         wanted = _named(inventory, versions) if versions else [one.hash for one in inventory.versions]
         under = {one.layer for one in inventory.versions if one.layer and one.hash in wanted}
-        keys = sorted(under) if versions else [one.key for one in inventory.layers]
+        # Also of a layer that is no longer taken for a finished one: its marker is what is damaged then.
+        keys = sorted(under if versions else under.union(one.key for one in inventory.layers))
         with ThreadPoolExecutor(READERS, thread_name_prefix="hwe-verify") as pool:
             found = pool.map(lambda name: inspect_environment(cache.root, name, installation.store), wanted)
             inspected = [one for one in found if one is not None]
@@ -145,7 +147,7 @@ def verify_command(
 
 def parse_size(text: str) -> int:
     """Bytes of "5G", "500M", "1.5 GiB" or a plain number; units are powers of 1024. Raises `UsageError`."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE)
+    match = re.fullmatch(rf"({_NUMBER})\s*([KMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE)
     if not match:
         raise UsageError(f"{text!r} is not a size: give a number with K, M, G or T, such as 500M or 5G")
     return int(float(match[1]) * _UNITS[match[2].upper()])
@@ -153,7 +155,7 @@ def parse_size(text: str) -> int:
 
 def parse_age(text: str) -> float:
     """Seconds of "30d", "12h", "90m", "45s", "2w". Raises `UsageError`."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhdw])", text.strip())
+    match = re.fullmatch(rf"({_NUMBER})\s*([smhdw])", text.strip())
     if not match:
         raise UsageError(f"{text!r} is not an age: give a number with s, m, h, d or w, such as 12h or 30d")
     return float(match[1]) * _SECONDS[match[2]]

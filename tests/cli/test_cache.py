@@ -85,7 +85,7 @@ def test_sizes_and_ages():
         2048,
     ]
     assert [parse_age(text) for text in ("30d", "12h", "90m", "45s", "2w")] == [2592000, 43200, 5400, 45, 1209600]
-    for bad in ("", "5X", "-1G", "G", "five"):
+    for bad in ("", "5X", "-1G", "G", "five", "9" * 400, "9" * 5000 + "d"):
         with pytest.raises(UsageError, match="is not a size"):
             parse_size(bad)
         with pytest.raises(UsageError, match="is not an age"):

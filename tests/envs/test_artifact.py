@@ -94,8 +94,12 @@ def manifest_of(path, content=b"x", **changes):
 
 
 @pytest.mark.parametrize(
-    "path", ["../evil", "/etc/evil", "a/../../evil", "a//b", "./a", "a\\b", "a\nb", "", "e\u0301", "a" * 300]
-)
+    "path",
+    [
+        "../evil", "/etc/evil", "a/../../evil", "a//b", "./a", "a\\b", "a\nb", "", "e\u0301", "a" * 300,
+        "__pycache__/m.cpython-312.pyc", "a/__PyCache__/m.cpython-312.pyc",  # would be shared as that of its source
+    ],
+)  # fmt: skip
 def test_a_manifest_with_a_path_that_leads_elsewhere_is_refused(path):
     data = manifest_of(path)
     with pytest.raises(ManifestInvalid):

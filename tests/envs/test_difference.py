@@ -1,6 +1,8 @@
 """What differs between two versions, told in a line."""
 
-from envs import FileEntry, Lock, Manifest, difference
+import pytest
+
+from envs import FileEntry, Lock, Manifest, difference, requirement_changes
 
 
 def manifest(files, lock=None, python="3.12"):
@@ -31,6 +33,32 @@ def test_two_requirements_are_named_and_the_python():
     found = difference(old, new, old_lock=before, new_lock=after)
     assert found.requirements == ("attrs removed", "six 1.16.0 → 1.17.0", "zope-interface 2 added")
     assert found.summary() == "attrs removed, six 1.16.0 → 1.17.0 and 1 more; Python 3.11 → 3.12"
+
+
+HASH = f" --hash=sha256:{'0' * 64}\n"
+FORKED = "a==1 ; python_version < '3.10'{0}a=={1} ; python_version >= '3.10'{0}"
+PYLOCK = """lock-version = "1.0"
+[[packages]]
+name = "a"
+{}
+wheels = [{{url = "https://x/a-1-py3-none-any.whl", hashes = {{sha256 = "{}"}}}}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        (FORKED.format(HASH, 2), FORKED.format(HASH, 3), ["a 1 or 2 → 1 or 3"]),
+        (FORKED.format(HASH, 2), FORKED.format(HASH, 1), ["a 1 or 2 → 1"]),
+        (f"a @ https://x/a-1.whl{HASH}", f"a @ https://x/a-2.whl{HASH}", ["a https://x/a-1.whl → https://x/a-2.whl"]),
+        (f"a==1{HASH}", f"a[x] @ https://x/a-2.whl{HASH}", ["a 1 → https://x/a-2.whl"]),
+        (f"a===1{HASH}", f"  a == 1 \\\n  {HASH}# b==2\n", []),
+        (PYLOCK.format('version = "1"', "0" * 64), PYLOCK.format('version = "2"', "0" * 64), ["a 1 → 2"]),
+        (PYLOCK.format("", "0" * 64), f"a==1{HASH}", ["a https://x/a-1-py3-none-any.whl → 1"]),
+    ],
+)
+def test_every_pin_of_a_package_is_compared(old, new, told):
+    assert [str(change) for change in requirement_changes(old, new)] == told
 
 
 def test_without_the_texts_of_the_locks_it_is_not_guessed():

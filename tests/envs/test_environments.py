@@ -261,6 +261,22 @@ def test_an_environment_without_its_layer_is_rebuilt(cache, store, project, six_
         assert run(environment, "import six; print(1)") == "1"
 
 
+@pytest.mark.parametrize("put", [shutil.move, lambda here, there: shutil.copytree(here, there, symlinks=True)])
+def test_a_cache_that_was_moved_or_copied_never_runs_what_is_where_it_was(cache, store, project, six_lock, put):
+    version = with_lock(project, store, six_lock)
+    code = "import orders, six; print(orders.__file__, six.__file__)"
+    with cache.lease(version.hash):
+        pass
+    put(cache.root, f"{cache.root}-elsewhere")
+    elsewhere = EnvCache(f"{cache.root}-elsewhere", store)
+    with elsewhere.lease(version.hash) as environment:
+        paths = run(environment, code).split()
+        assert [path for path in paths if not path.startswith(elsewhere.root + os.sep)] == []
+        assert (environment.layer_root / "bin/python").exists()
+    assert len(left_in(elsewhere, "layers")) == 2
+    assert len(envs.evict(elsewhere.root).layers) == 1
+
+
 def test_a_directory_that_merely_exists_is_no_environment(cache, version):
     root = os.path.join(cache.root, "versions", version.hash)
     for marker in (None, "", "{}", json.dumps({"schema": 1, "hash": "0" * 64})):
@@ -318,6 +334,8 @@ def test_a_cache_that_others_could_write_is_refused(tmp_path):
         EnvCache(tmp_path / "file")
     with pytest.raises(envs.CacheUnusable, match="cannot be on PATH"):
         EnvCache(tmp_path / "a:b")
+    with pytest.raises(envs.CacheUnusable, match="not UTF-8"):
+        EnvCache(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
     (tmp_path / "link").symlink_to("open")
     with pytest.raises(envs.CacheUnusable, match="symbolic link; name the directory itself"):
         EnvCache(tmp_path / "link")
@@ -336,6 +354,30 @@ def test_a_cache_is_for_its_user_alone(tmp_path, store, version):
             pass
         directories = [root, *(path for path in root.iterdir() if path.is_dir())]
         assert [path for path in directories if path.stat().st_mode & 0o777 != 0o700] == []
+
+
+def test_a_shortage_of_descriptors_does_not_hide_the_python_ever_after(start, tmp_path, store, version):
+    code = """
+import resource, sys
+from envs import CacheUnusable, DirectoryStore, EnvCache
+cache = EnvCache(sys.argv[1], DirectoryStore(sys.argv[2]))
+soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+for limit in range(5, 12):
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+    try:
+        cache.lease(sys.argv[3]).__enter__()
+    except CacheUnusable as error:
+        print(error)
+resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+with cache.lease(sys.argv[3]):
+    print("leased")
+"""
+    out, err = start(code, tmp_path / "cache", store.location, version.hash).communicate()
+    assert err == ""
+    *problems, last = out.splitlines()
+    assert last == "leased"
+    assert problems
+    assert all("Too many open files" in problem for problem in problems)
 
 
 def test_the_pythons_of_this_machine_are_found():

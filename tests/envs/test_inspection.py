@@ -68,6 +68,44 @@ def test_what_differs_is_found_and_put_aside(cache, version, root, problem):
     assert inspect_environment(cache.root, version.hash).verdict == "sound"
 
 
+def test_what_is_damaged_time_and_again_is_put_aside_each_time(cache, version):
+    for _ in range(3):  # within one second
+        with cache.lease(version.hash) as environment:
+            (environment.project / "orders/steps.py").unlink()
+        assert inspect_environment(cache.root, version.hash).verdict == "quarantined"
+    assert len(os.listdir(os.path.join(cache.root, "quarantine"))) == 3
+
+
+@pytest.mark.parametrize("marker", [b"[]", b"{", b"{}"])
+def test_a_layer_whose_marker_is_damaged_is_put_aside(cache, on_layer, marker):
+    (name,), layer = on_layer(1)
+    (layer / ".hwe-layer.json").write_bytes(marker)
+    with cache.lease(name):
+        assert inspect_layer(cache.root, layer.name).verdict == "damaged"
+    assert inspect_layer(cache.root, layer.name).verdict == "quarantined"
+    with cache.lease(name):
+        assert inspect_layer(cache.root, layer.name).verdict == "sound"
+
+
+@pytest.mark.parametrize("marker", ["", '{"schema": 2}'])
+def test_one_that_only_another_release_can_read_is_never_taken_from_under_it(cache, version, root, marker):
+    with cache.lease(version.hash):
+        before = os.stat(root).st_ino
+        (root / ".hwe-environment.json").write_text(marker)
+        with pytest.raises(envs.EnvironmentDamaged, match=r"cannot be read by this release.*in use"):
+            cache.lease(version.hash).__enter__()
+        assert os.stat(root).st_ino == before
+    with cache.lease(version.hash) as environment:
+        assert environment.missing_part() is None
+
+
+def test_a_cache_that_was_copied_without_its_locks_is_read(cache, on_layer):
+    (name,), layer = on_layer(1)
+    for inspect, which in ((inspect_environment, name), (inspect_layer, layer.name)):
+        shutil.rmtree(os.path.join(cache.root, "leases"))
+        assert inspect(cache.root, which).verdict == "sound"
+
+
 def test_running_in_it_is_no_damage(cache, version):
     with cache.lease(version.hash) as environment:
         for options in ([], ["-O"], ["-B"]):

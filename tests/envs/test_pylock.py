@@ -4,8 +4,10 @@ import subprocess
 
 import pytest
 import uv
+from packaging.requirements import Requirement
 
 from envs import EnvCache, UnlockedRequirements, capture, requirement_changes
+from envs.pylock import pylock_requirements
 
 SHA = "0" * 64
 
@@ -39,6 +41,20 @@ def test_it_is_installed_as_it_says(tmp_path, project, store, six_pylock):
         assert path.startswith(str(environment.layer_root))
         (log,) = (tmp_path / "cache/logs").iterdir()
         assert "--require-hashes" in log.read_text()
+
+
+def test_as_requirements_it_has_the_default_groups_and_no_extras(six_pylock):
+    """As pdm writes them."""
+    groups = 'extras = ["x"]\ndependency-groups = ["default", "dev"]\ndefault-groups = ["default"]\n\n[[packages]]'
+    text = six_pylock.replace("[[packages]]", groups, 1)
+    for marker, is_wanted in {
+        """'"default" in dependency_groups'""": True,
+        """'"dev" in dependency_groups or sys_platform == "none"'""": False,
+        """\"'x' not in extras and 'dev' not in dependency_groups\"""": True,
+        """'"default" not in dependency_groups or "x" in extras'""": False,
+    }.items():
+        (line,) = pylock_requirements(text.replace('name = "six"', f'name = "six"\nmarker = {marker}')).splitlines()
+        assert Requirement(line.split(" --hash")[0]).marker.evaluate() == is_wanted
 
 
 def test_a_hash_in_it_is_checked(tmp_path, project, store, six_pylock):

@@ -68,6 +68,8 @@ def test_a_python_version_file_for_other_tools_is_ignored(tmp_path, text):
         ("--find-links ./wheels", "option that a lock cannot have"),
         ("./six.whl", "cannot be read"),
         ("six @ https://example.org/six.whl", "no --hash"),
+        ("six @ git+https://example.org/six@1.17 " + HASH, "no hash fixes: copy its code into the project"),
+        ("six @ file:///srv/six.whl " + HASH, "outside the lock: copy its code"),
     ],
 )
 def test_an_unlocked_requirement_is_named_with_the_command_that_locks_it(lock, says):

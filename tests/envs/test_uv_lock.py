@@ -1,12 +1,13 @@
 """A uv.lock is a lock like any other, if it fixes every file of what the project itself needs."""
 
+import re
 import subprocess
 
 import pytest
 import uv
 
-from envs import EnvCache, EnvironmentBuildFailed, UnlockedRequirements, capture, requirement_changes
-from envs.uv_lock import check_uv_lock, uv_lock_pins
+from envs import EnvCache, EnvironmentBuildFailed, UnlockedRequirements, capture, requirement_changes, store_wheels
+from envs.uv_lock import check_uv_lock, missing_in_uv_lock, uv_lock_pins
 
 SHA = "0" * 64
 PROJECT = """
@@ -54,10 +55,9 @@ def test_what_the_project_needs_is_installed_and_no_more(tmp_path, project, stor
 def test_a_version_of_the_project_itself_is_not_its_dependency(project, locked):
     (project / "pyproject.toml").write_text(PROJECT.format(more=""))
     (project / "uv.lock").write_text(locked)
-    assert list(uv_lock_pins(locked)) == ["six"]
-    assert [str(change) for change in requirement_changes(locked, "six==0.1\n")] == [
-        f"six {uv_lock_pins(locked)['six']} → 0.1"
-    ]
+    ((name, pinned),) = uv_lock_pins(locked)
+    assert name == "six"
+    assert [str(change) for change in requirement_changes(locked, "six==0.1\n")] == [f"six {pinned} → 0.1"]
 
 
 def test_a_hash_in_it_is_checked(tmp_path, project, store, locked):
@@ -73,11 +73,54 @@ def test_a_hash_in_it_is_checked(tmp_path, project, store, locked):
         pass
 
 
-def test_one_that_is_older_than_the_project_is_refused(project, locked):
-    (project / "uv.lock").write_text(locked)
-    (project / "pyproject.toml").write_text(PROJECT.format(more=', "Requests>=2"'))
-    with pytest.raises(UnlockedRequirements, match=r"older than pyproject\.toml, which depends on requests.*uv lock"):
+@pytest.mark.parametrize(
+    ("now", "says"), [('"six", "Requests>=2"', "requests;"), ('"six==1.16.0", "toolz"', "six==1.16.0, toolz;")]
+)
+def test_one_that_is_older_than_the_project_is_refused(project, locked, now, says):
+    (project / "uv.lock").write_text(locked.replace('"toolz"', '"other"'))
+    (project / "pyproject.toml").write_text(PROJECT.format(more="").replace('"six"', now))
+    with pytest.raises(UnlockedRequirements, match=rf"older than pyproject\.toml, which depends on {says}.*uv lock"):
         capture(project)
+
+
+LISTED = (
+    'version = 1\n[[package]]\nname = "demo"\nsource = { virtual = "." }\n[package.metadata]\nrequires-dist = [%s]\n'
+)
+
+
+@pytest.mark.parametrize(
+    ("listed", "declared"),
+    [
+        ('{ name = "a-b", specifier = ">=1.0a1,<2" }', "A.B[x] < 2.0, >= 1.0.alpha1 ; python_version > '3'"),
+        ('{ name = "a", specifier = ">1" }, { name = "a", marker = "extra == \'x\'" }', "a>1"),
+        ('{ name = "a", git = "https://x/y" }', "a>=3"),
+        ('{ name = "a", url = "https://x/a.whl" }', "a @ https://x/a.whl"),
+        ('{ name = "a", specifier = "==1.*" }', "a==1.*"),
+        ('{ name = "a" }', "a"),
+    ],
+)
+def test_the_same_requirements_in_other_words_are_no_news(listed, declared):
+    assert missing_in_uv_lock(LISTED % listed, {"project": {"dependencies": [declared]}}) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        (
+            'requires-python = ">=3.99"',
+            r"uv.lock is for Python >=3.99, and this is 3\.\d+\.\d+: see to \[tool.hwe\] python",
+        ),
+        ("supported-markers = [\"sys_platform == 'none'\"]", "is for sys_platform == 'none' alone"),
+    ],
+)
+def test_one_that_was_made_for_elsewhere_installs_nothing(tmp_path, project, store, locked, line, says):
+    (project / "uv.lock").write_text(re.sub("^requires-python.*$", lambda _: line, locked, flags=re.MULTILINE))
+    version = capture(project)
+    store.put(version)
+    with pytest.raises(EnvironmentBuildFailed, match=says), EnvCache(tmp_path / "cache", store).lease(version.hash):
+        pass
+    with pytest.raises(EnvironmentBuildFailed, match=says):
+        store_wheels(store, version.hash)
 
 
 ROOT = 'version = 1\n[[package]]\nname = "demo"\nversion = "1"\nsource = { virtual = "." }\n'
@@ -89,7 +132,7 @@ WRONG = {
     "no list of packages": "version = 1\npackage = [1]",
     "made elsewhere": 'version = 1\n[[package]]\nname = "a"\nsource = { virtual = "other" }\n',
     "six from git": NEEDS + 'source = { git = "https://x/y#0" }\n',
-    "six from a directory": NEEDS + 'source = { editable = "six" }\n',
+    "six from a directory, which no hash fixes: copy its code": NEEDS + 'source = { editable = "six" }\n',
     "six from a file": NEEDS + 'source = { path = "six.whl" }\n',
     "six from ./wheels, which is outside": NEEDS + 'source = { registry = "./wheels" }\n',
     "names no file of six": NEEDS + REGISTRY,
@@ -125,4 +168,4 @@ def test_the_extras_of_what_is_needed_are_needed():
         text += f'[[package]]\nname = "{name}"\nversion = "1"\n{REGISTRY}dependencies = [{{ name = "a" }}]\n'
         text += f'sdist = {{ url = "u", hash = "sha256:{SHA}" }}\n'
     assert check_uv_lock(text) == (3, None)
-    assert sorted(uv_lock_pins(text)) == ["a", "b", "c"]
+    assert sorted(name for name, _ in uv_lock_pins(text)) == ["a", "b", "c"]
