@@ -34,9 +34,9 @@ class ChildFiles:
         unborn.rename(self.root / _LOCK)
         self.support = self.root / "support"
         self.scratch = self.root / "scratch"
-        self.bootstrap, self.confinement, self.comparison, self.inspection, self.debugging = (
-            Path(shutil.copy(_PROGRAMS / name, self.root))
-            for name in ("bootstrap.py", "confinement.py", "comparison.py", "inspection.py", "debugging.py")
+        names = ("bootstrap", "confinement", "comparison", "inspection", "fitness", "debugging")
+        self.bootstrap, self.confinement, self.comparison, self.inspection, self.fitness, self.debugging = (
+            Path(shutil.copy(_PROGRAMS / f"{name}.py", self.root)) for name in names
         )
         found = importlib.util.find_spec("cloudpickle")  # importing it takes a third of a bare interpreter's start
         assert found is not None
@@ -49,6 +49,7 @@ class ChildFiles:
             self.confinement,
             self.comparison,
             self.inspection,
+            self.fitness,
             self.debugging,
             self.support,
         )

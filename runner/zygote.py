@@ -126,6 +126,7 @@ class Zygote:
             "network": launch.network,
             "comparison": str(self._files.comparison) if launch.comparing else None,
             "inspection": str(self._files.inspection) if launch.comparing else None,
+            "fitness": str(self._files.fitness) if launch.comparing else None,
             "debugging": str(self._files.debugging) if launch.comparing else None,
         }
         if launch.confinement is not None:

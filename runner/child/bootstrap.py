@@ -117,6 +117,7 @@ _libc = None
 _seeds = True
 _comparison = None  # the names of comparison.py, see load_program
 _inspection = None
+_fitness = None
 _debugging = None
 _confinement = None
 _cloudpickle = None  # see load_cloudpickle
@@ -1400,7 +1401,7 @@ def count_threads():
 
 
 def main():
-    global _libc, _prctl, _import_paths, _seeds, _comparison, _inspection, _debugging, _confinement
+    global _libc, _prctl, _import_paths, _seeds, _comparison, _inspection, _fitness, _debugging, _confinement
     try:
         config = _read_json(sys.argv[1])
         control_fd, import_paths = config["control_fd"], config["import_paths"]
@@ -1418,6 +1419,7 @@ def main():
     if config["comparison"]:
         _comparison = load_program(config["comparison"])
         _inspection = load_program(config["inspection"])
+        _fitness = load_program(config["fitness"])
         _debugging = load_program(config["debugging"])
     _libc = load_libc()
     _prctl = _libc.prctl if sys.platform.startswith("linux") else None
