@@ -46,13 +46,14 @@ def export_command(
         ledger = installation.ledger
         run = ledger.run(run_id)
         steps = ledger.steps(run.run_id)
-        redaction = check_redactions(redact or [], run, steps)
+        variables = ledger.contexts.all_variables(run.run_id)
+        redaction = check_redactions(redact or [], run, steps, [name for name, _, _ in variables])
         with _whole(target) as descriptor, open(descriptor, "w+b", closefd=False) as file:
             write_bundle(
                 file,
                 run,
                 steps,
-                variables=ledger.contexts.all_variables(run.run_id),
+                variables=variables,
                 parts=ledger.contexts.all_substeps(run.run_id),
                 payload=installation.values.payload,
                 store=installation.store,
