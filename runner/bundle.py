@@ -15,15 +15,19 @@ import hashlib
 import io
 import json
 import shutil
+import struct
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import fields
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, BinaryIO, Self, TypeVar, cast
+from typing import IO, Any, BinaryIO, Self, TypeVar, cast, get_type_hints
+
+from pydantic import TypeAdapter
 
 from envs import ArtifactStore, CodeVersionNotFound, StoredArtifact, copy_wheels
 from runner.errors import RunnerError, UsageError
@@ -37,6 +41,12 @@ FILES = "files/"
 MAX_INDEX_BYTES = 256 * 1024**2
 
 T = TypeVar("T", RunRecord, StepRecord)
+
+# What reading a file raises that is no bundle; the last four zipfile, of what only its own list of entries says.
+_DAMAGE = (
+    *(zipfile.BadZipFile, OSError, KeyError, TypeError, ValueError, AttributeError),
+    *(EOFError, RuntimeError, NotImplementedError, struct.error),
+)
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _CHUNK_BYTES = 1024**2
@@ -170,9 +180,14 @@ class Bundle:
             self._index = self._read_index()
             self._verify()
             self.run: RunRecord = _record(RunRecord, self._index["run"])
+            json.loads(self.run.definition)
             self.steps: Sequence[StepRecord] = [self._step(told) for told in self._index["steps"]]
+            self._variables = [
+                (str(told["name"]), told["value"], _moment(told["set_at"])) for told in self._index["variables"]
+            ]
+            self._parts = [self._part(told) for told in self._index["parts"]]
             self.redacted = Redaction(self._index["redacted"])
-        except (zipfile.BadZipFile, OSError, KeyError, TypeError, ValueError, AttributeError) as error:
+        except _DAMAGE as error:
             self.close()
             raise BundleUnusable(f"{path} is no bundle, or damaged ({error}): export the run again") from error
         except BaseException:
@@ -184,17 +199,12 @@ class Bundle:
         return Payload.from_bytes(self._archive.read(result.decode()))
 
     def variables_before(self, step: StepRecord) -> dict[str, Any]:
-        return {
-            told["name"]: told["value"]
-            for told in self._index["variables"]
-            if datetime.fromisoformat(told["set_at"]) < step.started_at
-        }
+        return {name: value for name, value, set_at in self._variables if set_at < step.started_at}
 
     def substep(self, step_key: str, name: str, attempt: int) -> bytes | None:
-        for told in self._index["parts"]:
-            # Which attempt did it is not in format 1: there every attempt gets it.
-            if (told["step_key"], told["name"]) == (step_key, name) and told.get("attempt", attempt) <= attempt:
-                return str(told["result"]).encode()
+        for key, part, done_by, result in self._parts:
+            if (key, part) == (step_key, name) and (done_by is None or done_by <= attempt):
+                return result
         return None
 
     def artifact(self, code_version_hash: str) -> StoredArtifact:
@@ -234,6 +244,8 @@ class Bundle:
         if entry.file_size > MAX_INDEX_BYTES or entry.compress_type != zipfile.ZIP_STORED:
             raise BundleUnusable(f"{self._archive.filename} is no bundle: its index is not one of ours")
         index = json.loads(self._archive.read(entry))
+        if type(index["format"]) is not int or index["format"] < 1:
+            raise ValueError(f"its format is {index['format']!r}")
         if index["format"] > FORMAT:
             raise BundleUnusable(
                 f"{self._archive.filename} is of format {index['format']}, and this release reads up to {FORMAT}: "
@@ -257,10 +269,19 @@ class Bundle:
                 raise ValueError(f"the bytes of {entry.filename} have changed")
 
     def _step(self, told: dict[str, Any]) -> StepRecord:
-        name = told.get("result")
-        if name is not None and name not in self._index["entries"]:
+        result = None if told.get("result") is None else self._result(told)
+        return _record(StepRecord, {**told, "result": result})
+
+    def _part(self, told: dict[str, Any]) -> tuple[str, str, int | None, bytes]:
+        """A part of a step. Which attempt did it is not in format 1: there every attempt gets it."""
+        attempt = told.get("attempt")
+        return str(told["step_key"]), str(told["name"]), None if attempt is None else int(attempt), self._result(told)
+
+    def _result(self, told: dict[str, Any]) -> bytes:
+        """The name of the entry with a recorded result."""
+        if told["result"] not in self._index["entries"]:
             raise ValueError(f"the result of {told.get('step_key')} is not there")
-        return _record(StepRecord, {**told, "result": None if name is None else name.encode()})
+        return str(told["result"]).encode()
 
     def close(self) -> None:
         self._always_cleanup.close()
@@ -279,19 +300,38 @@ def _record(kind: type[T], told: dict[str, Any]) -> T:
     values: dict[str, Any] = {field.name: told.get(field.name) for field in fields(kind)}
     for name in _MOMENTS & set(values):
         if values[name] is not None:
-            values[name] = datetime.fromisoformat(values[name])
+            values[name] = _moment(values[name])
+    optional = {field.name for field in fields(kind) if field.default is None}
+    for name, annotation in get_type_hints(kind).items():
+        if values[name] is not None or name not in optional:
+            _checker(annotation).validate_python(values[name], strict=True)
     return kind(**values)
 
 
-def check_redactions(paths: Sequence[str], run: RunRecord, steps: Sequence[StepRecord]) -> Redaction:
-    """What `--redact` names. Raises `UsageError` for a path that names nothing."""
+@lru_cache
+def _checker(annotation: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(annotation)
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"{text} has no time zone")
+    return moment
+
+
+def check_redactions(
+    paths: Sequence[str], run: RunRecord, steps: Sequence[StepRecord], variables: Iterable[str]
+) -> Redaction:
+    """What `--redact` names. `variables`: those that steps have set. Raises `UsageError` for a path to nothing."""
     redaction = Redaction(paths)
+    named = {*variables, *(json.loads(run.definition).get("variables") or ())}
     known = {step.step_key for step in steps}
     for path in paths:
         root, _, rest = path.partition(".")
         if root == "steps" and rest in known:
             continue
-        if root == "variables" and rest:
+        if root == "variables" and rest in named:
             continue
         if root == "input" and redaction.has(run.input, rest):
             continue

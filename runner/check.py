@@ -6,17 +6,18 @@ arguments bound; nothing of the run is called, unless it is to be replayed. Noth
 
 from __future__ import annotations
 
+import itertools
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from envs import EnvsError
 from runner.definition import Definition, Task, Wait
 from runner.errors import RunnerError
-from runner.ledger import EXTERNAL, LedgerError, RunRecord, StepRecord
-from runner.payload import Payload
+from runner.inspection import Inspected, Inspection, Shape, shape_fault
+from runner.ledger import EXTERNAL, LedgerError, RunRecord
 from runner.replay import LedgerHistory, Replay
-from runner.request import StepContext, to_inspect
 from runner.supervisor import Supervisor
 from runner.templates import references
 
@@ -42,6 +43,10 @@ VERDICTS: tuple[Verdict, ...] = (
     "could not",
     "compatible",
 )
+
+logger = logging.getLogger("hwe.project")
+
+MAX_FINDINGS = 20
 
 # Imports and unpickling; user code may do anything in either.
 TIMEOUT_SECONDS = 60.0
@@ -78,6 +83,11 @@ class Check:
     definitions: Mapping[str, Definition] = field(default_factory=dict)
     replaying: bool = False
     tolerance: float = 0.0
+    # Of what was found out for one run, and holds for others.
+    _shapes: dict[str, dict[str, Shape]] = field(default_factory=dict, init=False)
+    _doubts: dict[tuple[str, str], set[tuple[str, str]]] = field(default_factory=dict, init=False)
+    _unusable: set[str] = field(default_factory=set, init=False)
+    _unimportable: dict[tuple[str, ...], Finding] = field(default_factory=dict, init=False)
 
     def run(self, history: LedgerHistory) -> RunVerdict:
         """The verdict on one run; what goes wrong meanwhile is in it."""
@@ -89,7 +99,7 @@ class Check:
         remaining = {name: task for name, task in definition.tasks.items() if name not in done}
         findings: list[Finding] = []
         try:
-            findings += self._inspected(history, definition, remaining)
+            findings += itertools.islice(self._inspected(history, definition, remaining), MAX_FINDINGS)
             findings += self._redefined(definition, remaining)
             if self.replaying:
                 findings += self._diverging(history)
@@ -103,41 +113,72 @@ class Check:
     def _inspected(
         self, history: LedgerHistory, definition: Definition, remaining: Mapping[str, Task | Wait]
     ) -> Iterator[Finding]:
-        run = history.run
-        recorded = _recorded(history, definition)
-        steps: list[dict[str, Any]] = []
-        for name, task in remaining.items():
-            if isinstance(task, Task) and task.pin is None:
-                args, kwargs = list(task.args), dict(task.kwargs)
-                uses = sorted(references([args, kwargs]) & set(recorded))
-                step = {"key": name, "function": task.function, "args": args, "kwargs": kwargs, "uses": uses}
-                steps.append(step)
-        if not steps:
+        asked = Inspection.of(history, definition, remaining)
+        if not asked.steps:
             return
-        results = {key: payload for key, payload in recorded.items() if any(key in step["uses"] for step in steps)}
-        keys = {task.result_key for task in remaining.values() if isinstance(task, Task) and task.result_key}
-        template: dict[str, Any] = {
-            "steps": steps,
-            "results": {name: index for index, name in enumerate(results)},
-            "pending": sorted(keys - set(recorded)),
-            "same_code": run.code_version_hash == self.candidate,
-            "scope": {
-                **definition.variables,
-                **history.variables_now(),
-                "inputs": run.input,
-                "workflow": {"name": definition.name, "version": definition.version, "run_id": run.run_id},
-            },
-        }
-        context = StepContext(run.run_id, run.workflow_name, "check", 1, self.candidate)
-        request = to_inspect(template, results, [step["function"] for step in steps], context)
-        outcome = self.supervisor.perform(self.candidate, request, timeout_seconds=TIMEOUT_SECONDS)
-        if outcome.status != "completed" or not isinstance(outcome.value, list):
-            told = f": {outcome.error.type}: {outcome.error.message}" if outcome.error else ""
+        if asked.functions in self._unimportable:
+            yield self._unimportable[asked.functions]
+            return
+        try:
+            now = self._perform(self.candidate, asked)
+        except _Ended as error:
             # It died of what it imported or unpickled, and took the checker with it.
-            yield Finding("", "candidate does not import", f"looking at it {outcome.status}{told}")
+            finding = Finding("", "candidate does not import", f"looking at it {error}")
+            try:
+                self._perform(self.candidate, asked.of_imports_alone())
+            except _Ended:
+                self._unimportable[asked.functions] = finding  # many runs need not wait for that, one by one
+            yield finding
             return
-        for found in outcome.value:
-            yield Finding(str(found["step"]), found["verdict"], str(found["detail"]))
+        known = self._known(history.run, asked, now)
+        for told in now.without(known):
+            yield Finding(str(told["step"]), told["verdict"], str(told["detail"]))
+        for name, shapes in now.shapes.items():
+            before = self._shapes.get(asked.versions[name], {})
+            for kind, shape in shapes.items():
+                if fault := shape_fault(kind, before.get(kind, {}), shape):
+                    for step in asked.steps:
+                        if name in step["uses"]:
+                            yield Finding(step["key"], "state will not load", f"{asked.shown(name)} {fault}")
+
+    def _known(self, run: RunRecord, asked: Inspection, now: Inspected) -> set[tuple[str, str]]:
+        """The doubts that the code gives too which the run has had until now; keeps the shapes of its classes."""
+        known: set[tuple[str, str]] = set()
+        for version in {run.code_version_hash, *asked.versions.values()}:
+            if version == self.candidate:
+                known |= now.doubts if version == run.code_version_hash else set()
+                continue
+            mine = [name for name, recorded_by in asked.versions.items() if recorded_by == version]
+            kinds = {kind for name in mine for kind in now.shapes.get(name, ())}
+            shapes = self._shapes.setdefault(version, {})
+            doubts = self._doubts.setdefault((version, run.definition_hash), set())
+            # Of a class or function, not of this run: what that code told of one holds for the others.
+            if version in self._unusable or (now.doubts <= doubts and kinds <= shapes.keys()):
+                known |= doubts
+                continue
+            try:
+                before = self._perform(version, asked.looking_into(mine))
+            except (EnvsError, RunnerError) as error:
+                logger.warning("not compared with the code that runs started on, %s: %s", version[:12], error)
+                self._unusable.add(version)
+                continue
+            except _Ended:
+                continue
+            doubts |= before.doubts
+            known |= doubts
+            for found in before.shapes.values():
+                shapes.update(found)
+            for kind in kinds:
+                shapes.setdefault(kind, {})  # under another name then
+        return known
+
+    def _perform(self, version: str, asked: Inspection) -> Inspected:
+        """Raises `_Ended`, and as the supervisor does."""
+        outcome = self.supervisor.perform(version, asked.request(version), timeout_seconds=TIMEOUT_SECONDS)
+        if outcome.status != "completed" or not isinstance(outcome.value, dict):
+            told = f": {outcome.error.type}: {outcome.error.message}" if outcome.error else ""
+            raise _Ended(f"{outcome.status}{told}")
+        return Inspected(outcome.value["findings"], outcome.value["shapes"])
 
     def _redefined(self, definition: Definition, remaining: Mapping[str, Task | Wait]) -> Iterator[Finding]:
         """Where the candidate's workflow of that name says otherwise of steps to come. The run keeps its own."""
@@ -150,6 +191,12 @@ class Check:
                 yield Finding(name, "definition changed", "the candidate's workflow has no such step")
             elif detail := _difference(task, now):
                 yield Finding(name, "definition changed", detail)
+            given = references([list(task.args), dict(task.kwargs)]) if isinstance(task, Task) else set()
+            for variable in sorted(given & {*definition.variables, *other.variables}):
+                then, there = definition.variables.get(variable), other.variables.get(variable)
+                if then != there:
+                    detail = f"the variable {variable}: {_shown(then)} then, {_shown(there)} now"
+                    yield Finding(name, "definition changed", detail)
         for name in other.tasks:
             if name not in definition.tasks:
                 yield Finding(name, "definition changed", "the run has no such step, the candidate's workflow has")
@@ -158,23 +205,16 @@ class Check:
         # A candidate that logs something else breaks no run.
         replay = Replay(history, self.supervisor, self.candidate, tolerance=self.tolerance, ignore_logs=True)
         for step in replay.steps():
+            if step.recorded != "completed":
+                continue  # nothing goes on from there, and that it comes out otherwise may be what the candidate is for
             if step.verdict == "different":
                 yield Finding(step.step_key, "diverges", step.detail)
             elif step.verdict == "could not":
                 yield Finding(step.step_key, "could not", step.detail)
 
 
-def _recorded(history: LedgerHistory, definition: Definition) -> dict[str, Payload]:
-    found = {}
-    for step in history.steps:
-        task = definition.tasks.get(step.step_key)
-        if isinstance(task, Task) and task.result_key and _has_result(step):
-            found[task.result_key] = history.payload(step.result or b"")
-    return found
-
-
-def _has_result(step: StepRecord) -> bool:
-    return step.status == "completed" and step.result is not None
+class _Ended(Exception):
+    """Looking at a run ended the process that looked."""
 
 
 def _difference(old: Task | Wait, new: Task | Wait) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
 from runner.templates import expressions
 
 HIDDEN = "<redacted>"
+_HIDDEN_ERROR = {"type": HIDDEN, "module": "", "message": HIDDEN}
 
 
 class Redaction:
@@ -20,22 +22,33 @@ class Redaction:
         self._variables = {".".join(parts[1:]) for parts in split if parts[0] == "variables"}
         self._steps = {".".join(parts[1:]) for parts in split if parts[0] == "steps"}
 
-    def hides_step(self, step_key: str) -> bool:
+    def hides_step(self, step_key: str | None) -> bool:
         """Whether what came of a step is hidden."""
         return step_key in self._steps
 
     def of_run(self, told: dict[str, Any]) -> dict[str, Any]:
-        """A run as plain data. Its output holds results of steps, so it goes with the first of them."""
-        hidden = told["input"]
+        """A run as plain data. Its output holds results of steps, so it goes with the first of them.
+
+        Its error is that of a step, and the values that variables begin with are in its definition.
+        """
+        hidden, definition, error = told["input"], told["definition"], told["error"]
         for parts in self._input:
             hidden = _hide(hidden, parts)
-        return {**told, "input": hidden, "output": HIDDEN if self._steps else told["output"]}
+        if self._variables:
+            document = json.loads(definition)
+            variables = document.get("variables") or {}
+            document["variables"] = {name: self.of_variable(name, value) for name, value in variables.items()}
+            definition = json.dumps(document, separators=(",", ":"), ensure_ascii=False)
+        if error and self.hides_step(error.get("step_key")):
+            error = {**_HIDDEN_ERROR, "step_key": error["step_key"]}
+        output = HIDDEN if self._steps else told["output"]
+        return {**told, "input": hidden, "definition": definition, "error": error, "output": output}
 
     def of_step(self, told: dict[str, Any]) -> dict[str, Any]:
         """An attempt of a step as plain data."""
         if not self.hides_step(told["step_key"]):
             return told
-        error = told["error"] and {"type": HIDDEN, "module": "", "message": HIDDEN}
+        error = told["error"] and _HIDDEN_ERROR
         gone = dict.fromkeys(("input", "value", "stdout", "stderr"))
         return {**told, **gone, "has_value": False, "error": error}
 

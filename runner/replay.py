@@ -76,6 +76,10 @@ class LedgerHistory:
     def substep(self, step_key: str, name: str, attempt: int) -> bytes | None:
         return self._ledger.contexts.substep(self.run.run_id, step_key, name, up_to=attempt)
 
+    def parts(self) -> dict[tuple[str, str], bytes]:
+        """The recorded results of all parts of steps, by step key and name."""
+        return {key: result for key, (_, result) in self._ledger.contexts.all_substeps(self.run.run_id).items()}
+
 
 @dataclass
 class Replay:

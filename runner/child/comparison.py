@@ -6,6 +6,7 @@ hostile, so everything is asked with care, and what cannot be looked into is com
 
 import array
 import collections
+import copyreg
 import datetime
 import decimal
 import enum
@@ -98,10 +99,12 @@ class Comparison:
         elif isinstance(old, (list, tuple, collections.deque)):
             self.compare_sequences(old, new, path, depth)
         state = state_of(old), state_of(new)
-        if state[0] is not None or state[1] is not None:
-            return self.compare_states(*state, path, depth)
-        if not isinstance(old, (dict, set, frozenset, list, tuple, collections.deque)):
-            return None if self.same_pickle(old, new) else self.differ(path, old, new)
+        self.compare_states(*state, path, depth)
+        # A functools.partial has attributes, as any function, but what it is is not among them.
+        if not isinstance(old, (dict, set, frozenset, list, tuple, collections.deque)) and (
+            not any(state) or reduces_in_c(type(old))
+        ):
+            self.compare_reductions(old, new, path, depth)
         return None
 
     def close(self, old, new):
@@ -121,6 +124,7 @@ class Comparison:
         return bool(old == new)
 
     def compare_mappings(self, old, new, path, depth):
+        new = self.with_keys_of(old, new)
         for key in old:
             inner = "%s[%s]" % (path, show(key))
             if key in new:
@@ -134,10 +138,17 @@ class Comparison:
             self.differ(path, list(old), list(new), "the keys come in another order")
 
     def compare_sets(self, old, new, path):
-        for item in sorted(old - new, key=show):
+        # Twins in a set: as the keys of a mapping.
+        before, now = dict.fromkeys(old), self.with_keys_of(dict.fromkeys(old), dict.fromkeys(new))
+        for item in sorted(before.keys() - now.keys(), key=show):
             self.differ("%s{%s}" % (path, show(item)), item, ABSENT)
-        for item in sorted(new - old, key=show):
+        for item in sorted(now.keys() - before.keys(), key=show):
             self.differ("%s{%s}" % (path, show(item)), ABSENT, item)
+
+    def with_keys_of(self, old, new):
+        """`new` with keys of `old` in place of those that are pickled alike: NaN, and what equals itself alone."""
+        alone = {} if old.keys() <= new.keys() else {pickled(key): key for key in old if key not in new}
+        return {key if key in old else alone.pop(pickled(key), key): new[key] for key in new} if alone else new
 
     def compare_sequences(self, old, new, path, depth):
         if len(old) != len(new):
@@ -189,8 +200,17 @@ class Comparison:
             self.differ(path, old, new)
         return None
 
+    def compare_reductions(self, old, new, path, depth):
+        """By what is pickled of them: pickles alone also differ by which of their parts are one and the same object."""
+        if self.same_pickle(old, new):
+            return None
+        parts = reduction_of(old), reduction_of(new)
+        if None in parts:
+            return self.differ(path, old, new)
+        return self.compare(*parts, "%s.__reduce__()" % path, depth + 1)
+
     def same_pickle(self, old, new):
-        return pickle.dumps(old, protocol=4) == pickle.dumps(new, protocol=4)
+        return pickled(old) == pickled(new)
 
     def differ(self, path, old, new, how=""):
         if len(self.differences) < MAX_DIFFERENCES:
@@ -227,6 +247,22 @@ def state_of(value):
     if isinstance(value, BaseException):
         found["args"] = value.args
     return found
+
+
+def pickled(value):
+    return pickle.dumps(value, protocol=4)
+
+
+def reduces_in_c(kind):
+    """Whether a class of an extension says itself what is pickled of it: more than its attributes."""
+    return kind.__reduce__ is not object.__reduce__ and not hasattr(kind.__reduce__, "__code__")
+
+
+def reduction_of(value):
+    """What pickle makes an object from: a function, its arguments, and more to put into it. None for a mere name."""
+    known = copyreg.dispatch_table.get(type(value))
+    reduced = known(value) if known else value.__reduce_ex__(4)
+    return [*reduced[:3], *(list(items or ()) for items in reduced[3:5])] if isinstance(reduced, tuple) else None
 
 
 def show(value):

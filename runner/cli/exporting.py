@@ -52,7 +52,8 @@ def export_command(
         ledger = installation.ledger
         run = ledger.run(run_id)
         steps = ledger.steps(run.run_id)
-        redaction = check_redactions(redact or [], run, steps)
+        variables = ledger.contexts.all_variables(run.run_id)
+        redaction = check_redactions(redact or [], run, steps, [name for name, _, _ in variables])
         if wheels:
             _fetch_wheels(installation.store, {run.code_version_hash, *(step.code_version_hash for step in steps)})
         with _whole(target) as descriptor, open(descriptor, "w+b", closefd=False) as file:
@@ -60,7 +61,7 @@ def export_command(
                 file,
                 run,
                 steps,
-                variables=ledger.contexts.all_variables(run.run_id),
+                variables=variables,
                 parts=ledger.contexts.all_substeps(run.run_id),
                 payload=installation.values.payload,
                 store=installation.store,

@@ -1,5 +1,6 @@
 """`hwe export` and `hwe replay FILE`: a run that travels in one file."""
 
+import contextlib
 import hashlib
 import json
 import shutil
@@ -102,7 +103,7 @@ def test_steps_that_need_what_is_redacted_are_not_replayed(recorded, elsewhere, 
     assert "different" not in {step["verdict"] for step in steps.values()}
 
 
-@pytest.mark.parametrize("path", ["input.nosuch", "steps.nosuch", "nothing", "variables."])
+@pytest.mark.parametrize("path", ["input.nosuch", "steps.nosuch", "nothing", "variables.", "variables.nosuch"])
 def test_a_redaction_of_nothing_is_refused(recorded, tmp_path, path):
     done = recorded.hwe("export", "run-1", tmp_path / "run.hwe", "--redact", path)
     assert done.returncode == 2
@@ -136,6 +137,64 @@ def lose(index, entries):
 
 def newer(index, entries):
     index["format"] = bundles.FORMAT + 1
+
+
+def of_no_format(index, entries):
+    index["format"] = 0
+
+
+def no_definition(index, entries):
+    index["run"]["definition"] = "{"
+
+
+def no_number(index, entries):
+    index["steps"][0]["attempt"] = "1"
+
+
+def no_key(index, entries):
+    del index["steps"][0]["step_key"]
+
+
+def no_error(index, entries):
+    index["steps"][0]["error"] = "it failed"
+
+
+def no_time_zone(index, entries):
+    index["steps"][0]["started_at"] = "2026-01-01T00:00:00"
+
+
+def no_variable(index, entries):
+    index["variables"].append({"name": "rate"})
+
+
+@pytest.mark.parametrize(
+    "change", [of_no_format, no_definition, no_number, no_key, no_error, no_time_zone, no_variable]
+)
+def test_a_bundle_that_nobody_wrote_so_is_refused(recorded, elsewhere, tmp_path, change):
+    path = tmp_path / "run.hwe"
+    export(recorded, path)
+    rewritten(path, change)
+    done = elsewhere.hwe("replay", path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "is no bundle, or damaged" in done.stderr
+
+
+def test_whatever_byte_of_its_directory_is_changed_it_opens_as_it_was_or_is_refused(site, tmp_path):
+    (site.project / "parts.py").write_text("def one():\n    return 1\n")
+    task = {"operator_type": "task", "function": "tools.python.run", "args": ["parts.one"]}
+    (site.project / "workflow.yaml").write_text(json.dumps({"name": "one", "tasks": {"one": task}}))
+    assert site.hwe("run", "workflow.yaml", "--run-id", "run-1").returncode == 0
+    path = tmp_path / "run.hwe"
+    export(site, path)
+    data = bytearray(path.read_bytes())
+    with bundles.Bundle(path) as bundle:
+        whole = (bundle.run, bundle.steps)
+    for place in range(int.from_bytes(data[-6:-2], "little"), len(data)):
+        data[place] ^= 1 << place % 8
+        path.write_bytes(data)
+        data[place] ^= 1 << place % 8
+        with contextlib.suppress(bundles.BundleUnusable), bundles.Bundle(path) as bundle:
+            assert (bundle.run, bundle.steps) == whole
 
 
 @pytest.mark.parametrize(
@@ -205,3 +264,20 @@ def test_the_log_of_a_redacted_step_does_not_leave(site, tmp_path):
         export(site, path, *(word for name in redacted for word in ("--redact", name)))
         with zipfile.ZipFile(path) as archive:
             assert (b"4711" in archive.read("bundle.json")) == leaves
+
+
+def test_what_of_a_step_or_variable_is_kept_with_the_run_does_not_leave(site, tmp_path):
+    (site.project / "parts.py").write_text("def tells(card):\n    raise ValueError(f'no credit: {card}')\n")
+    task = {"operator_type": "task", "function": "tools.python.run", "args": ["parts.tells", "{{inputs.card}}"]}
+    definition = {"name": "tells", "variables": {"token": "geheim"}, "tasks": {"tells": task}}
+    (site.root / "workflow.json").write_text(json.dumps(definition))
+    arguments = ("--run-id", "run-1", "--policy", "artifact", "--input", '{"card": "4711"}')
+    assert site.hwe("run", site.root / "workflow.json", *arguments).returncode == 1
+    path = tmp_path / "run.hwe"
+    told = ("input.card", "steps.tells", "variables.token")
+    export(site, path, *(word for name in told for word in ("--redact", name)))
+    with zipfile.ZipFile(path) as archive:
+        index = archive.read("bundle.json")
+    assert b"4711" not in index
+    assert b"geheim" not in index
+    assert site.hwe("replay", path).returncode == 3
