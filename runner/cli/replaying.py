@@ -100,6 +100,8 @@ def replay_command(
     set_up_logging(verbose=False)
     variables = variables_of(env or [])
     to_debug = debugging.asked(pdb, shell, breaks or [], attempt)
+    if step is not None and first is not None:
+        raise UsageError("--step is one step, and --from it and those after it: leave one of them out")
     if to_debug is not None and as_json:
         raise UsageError("--json is for programs, and a debugger for people: leave one of them out")
     if bool(names) == every:

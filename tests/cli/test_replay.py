@@ -235,3 +235,8 @@ def test_a_part_is_done_again_in_the_attempts_before_it_succeeded_and_left_out_a
     assert steps["charge", 2]["recorded_stdout"] == "before\nthe bank, on attempt 2\nafter\n"
     site.told("export", "run-1", site.root / "run.hwe")
     assert site.hwe("replay", site.root / "run.hwe").returncode == 0
+
+
+def test_one_step_and_all_from_one_on_are_two_questions(recorded):
+    done = recorded.hwe("replay", "run-1", "--step", "charge", "--from", "text")
+    assert (done.returncode, "leave one of them out" in done.stderr) == (2, True)
