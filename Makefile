@@ -66,7 +66,7 @@ $(LOCKED): requirements/dev.txt
 	@python=$$(PYTHON="$(PYTHON)" scripts/find_python.sh) && \
 	echo "setup: .venv with $$($$python --version), $$(grep -c == $<) locked packages (a minute at first)" && \
 	$$python -m venv --clear .venv && \
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
 	@touch $@
 
 $(READY): $(LOCKED) pyproject.toml
@@ -76,7 +76,7 @@ $(READY): $(LOCKED) pyproject.toml
 
 $(EXTRAS_READY): $(READY) requirements/extras.txt
 	@echo "setup: the optional parts and the servers of their tests"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/extras.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/extras.txt
 	@touch $@
 
 # An environment of its own: the peers are no business of the tests.
@@ -84,6 +84,6 @@ $(BENCH_READY): requirements/bench.txt pyproject.toml
 	@python=$$(PYTHON="$(PYTHON)" scripts/find_python.sh) && \
 	echo "setup: .venv-bench, $$(grep -c == $<) locked packages" && \
 	$$python -m venv --clear .venv-bench && \
-	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $< && \
+	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $< && \
 	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
