@@ -14,10 +14,11 @@ from typing import Any
 from runner import wire
 from runner.body import Memory
 from runner.calls import Answer, answer_frame, read_call
+from runner.ending import EndedBy, Ending
 from runner.errors import ProtocolError
 from runner.memory_kills import count_memory_kills
 from runner.request import StepRequest
-from runner.step_process import EndedBy, Ending, StepProcess
+from runner.step_process import StepProcess
 from runner.streams import LineStream
 
 # Between SIGTERM and SIGKILL: enough to flush a log or roll back a transaction, short enough that a cancelled

@@ -6,17 +6,11 @@ import contextlib
 import os
 import select
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
-from runner import wire
-from runner.body import Memory
 from runner.channel import Channel
 from runner.errors import ProtocolError
-
-EndedBy = Literal["itself", "timeout", "cancel"]
 
 
 class Parent(Protocol):
@@ -40,30 +34,6 @@ class Parent(Protocol):
 
     def kill(self) -> None:
         """End everything below it, when signals are not passed on."""
-
-
-@dataclass
-class Ending:
-    """How a step ended. `wait_status` is as `os.wait4` gives it; None when the zygote died first."""
-
-    ended_by: EndedBy = "itself"
-    message: wire.Message | None = None
-    memories: Sequence[Memory] = ()  # that came with the message
-    protocol_error: str | None = None
-    wait_status: int | None = None
-    wall_seconds: float = 0.0
-    cpu_seconds: float = 0.0
-    max_rss_bytes: int = 0
-    request_unread: bool = False  # something that was sent to it was not read
-    was_heard: bool = False  # it has asked or answered something, so it had taken the request
-    killed_for_memory: bool = False  # the kernel killed something for want of memory meanwhile
-    stdout: str = ""
-    stderr: str = ""
-
-    @property
-    def died_waiting(self) -> bool:
-        """Whether it died by itself before it took the request, so that another one may take it."""
-        return self.request_unread and not self.was_heard and self.ended_by == "itself"
 
 
 class StepProcess:

@@ -10,8 +10,9 @@ from runner.ledger.errors import (
     RunNotFound,
     RunNotInState,
 )
-from runner.ledger.ledger import EXTERNAL, Ledger
+from runner.ledger.ledger import Ledger
 from runner.ledger.presence import DatabasePresence
+from runner.ledger.reader import EXTERNAL
 from runner.ledger.records import CodeVersionRecord, RunRecord, StepRecord
 
 __all__ = [
