@@ -179,16 +179,14 @@ def test_what_a_cached_lease_costs_does_not_grow_with_the_cache(tmp_path, store,
     cache = EnvCache(tmp_path / "cache", store)
     with cache.lease(version.hash):
         pass
-    counts = []
     for others in (0, 500):
         for number in range(others):
             os.makedirs(os.path.join(cache.root, "versions", f"{number:064x}", "project"))
         out, err = start(COUNT, cache.root, version.hash).communicate()
         assert err == ""
-        counts.append([int(count) for count in out.split()])
-    assert counts[0] == counts[1]
-    opened, listed, started = counts[0]
-    assert (opened <= 6, listed, started) == (True, 0, 0)
+        opened, listed, started = (int(count) for count in out.split())
+        # Which file a lease looks at is drawn by chance, and one of them takes an open more than another.
+        assert (opened <= 6, listed, started) == (True, 0, 0)
 
 
 @pytest.mark.parametrize("text", ["", "..", "../x", "0" * 63, "Z" * 64])
