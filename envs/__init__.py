@@ -57,6 +57,7 @@ from envs.interpreters import Interpreter, find_interpreter, find_interpreters
 from envs.inventory import CachedLayer, CachedVersion, Inventory, take_inventory
 from envs.manifest import FileEntry, Lock, Manifest
 from envs.materialize import Environment
+from envs.sandbox_settings import SandboxSettings
 from envs.settings import ProjectSettings, read_project_settings
 from envs.stores import (
     ArtifactStore,
@@ -112,6 +113,7 @@ __all__ = [
     "PythonNotFound",
     "PythonUnsupported",
     "RequirementChange",
+    "SandboxSettings",
     "Storable",
     "StoreError",
     "StoreNotSupported",

@@ -25,12 +25,13 @@ from runner.calls import Answer, outside_of_runs
 from runner.conversation import Conversation
 from runner.ending import Ending, outcome_of
 from runner.errors import GivenUp, SupervisorClosed, UsageError, ZygoteGone
+from runner.launch import Options, child_environment
 from runner.outcome import StepOutcome
 from runner.request import StepContext, StepRequest, module_of, with_values
 from runner.slots import FairSlots, Lanes
 from runner.streams import LineStream
-from runner.versions import Options, Versions
-from runner.zygote import START_TIMEOUT_SECONDS, Patience, child_environment
+from runner.versions import Versions
+from runner.zygote import START_TIMEOUT_SECONDS, Patience
 
 logger = logging.getLogger("hwe.supervisor")
 

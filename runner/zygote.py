@@ -7,14 +7,12 @@ import json
 import os
 import shutil
 import socket
-import sys
 import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -331,28 +329,6 @@ class Zygote:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def child_environment(bin_directories: Sequence[Path]) -> dict[str, str]:
-    """The whole environment of a child: nothing of the worker's own, whose secrets are there."""
-    search_path = [*(str(directory) for directory in bin_directories), "/usr/local/bin", "/usr/bin", "/bin"]
-    return {
-        "PATH": os.pathsep.join(search_path),
-        "LANG": "C.UTF-8",
-        "LC_ALL": "C.UTF-8",
-        "TZ": "UTC",
-        "PYTHONHASHSEED": "0",  # sets and dicts of strings iterate alike in a replay
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "PYTHONUTF8": "1",
-        **_library_path(),
-    }
-
-
-@cache
-def _library_path() -> dict[str, str]:
-    """LD_LIBRARY_PATH when the worker has one: an interpreter built against libraries in odd places needs it."""
-    value = os.environ.get("LD_LIBRARY_PATH")
-    return {"LD_LIBRARY_PATH": value} if value and sys.platform.startswith("linux") else {}
 
 
 def _detach(connection: multiprocess.connection.Connection) -> int:
