@@ -19,7 +19,7 @@ lock() {  # lock SOURCE TARGET OPTION...
 }
 
 lock pyproject.toml requirements/dev.txt --extra dev "$@"
-lock pyproject.toml requirements/extras.txt --extra postgresql --extra s3 --extra datashard --extra servers --extra browser --constraint requirements/dev.txt "$@"
+lock pyproject.toml requirements/extras.txt --extra postgresql --extra s3 --extra datashard --extra servers --extra browser --extra frames --constraint requirements/dev.txt "$@"
 lock pyproject.toml requirements/bench.txt --extra bench --constraint requirements/dev.txt "$@"
 lock scripts/bench/projects/numpy/requirements.in scripts/bench/projects/numpy/requirements.txt "$@"
 for release in examples/orders/v1 examples/orders/v2; do

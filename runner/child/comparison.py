@@ -1,220 +1,234 @@
 """Compares a value with the one that was recorded, inside the child, where the types exist. Loaded ahead for a replay.
 
-Run by Python 3.9 to 3.14, standard library only, like bootstrap.py. Values are users' own: a method of theirs may be
-hostile, so everything is asked with care, and what cannot be looked into is compared by its pickle.
+Run by Python 3.9 to 3.14, standard library only, like bootstrap.py. Two values are the same when pickle keeps
+the same of both, down to which of their parts are one and the same object.
 """
 
-import array
-import collections
-import copyreg
-import datetime
-import decimal
-import enum
-import fractions
+import itertools
 import math
-import pathlib
-import pickle
-import sys
-import types
+import reprlib
+
+from . import arrays
+from .decomposition import (
+    ATOMS,
+    fingerprint,
+    fingerprint_of_atom,
+    hashes_by_value,
+    is_whole,
+    name_of,
+    parts_of,
+    plainly_same,
+)
 
 MAX_DIFFERENCES = 50
-MAX_DEPTH = 100
 MAX_SHOWN_CHARS = 200
-
-ATOMS = (
-    type(None),
-    bool,
-    int,
-    str,
-    bytes,
-    bytearray,
-    complex,
-    type(Ellipsis),
-    datetime.date,
-    datetime.time,
-    datetime.timedelta,
-    datetime.tzinfo,
-    decimal.Decimal,
-    fractions.Fraction,
-    enum.Enum,
-    pathlib.PurePath,
-    range,
-    slice,
-    array.array,
-    types.FunctionType,
-    types.BuiltinFunctionType,
-    type,
-)
+MAX_PATH_CHARS = 1000
+SHOWN_BEFORE_CHARS = 40  # of a long text, before the place where it differs
+MAX_TRIED = 200  # with a tolerance, so many members of two sets are tried with each other
 
 
 class Comparison:
-    """The differences between two values, as [path, recorded, replayed], the first few of them.
+    """The differences between two values, as {path, recorded, replayed, how}, the first few of them.
 
-    `tolerance`: how far numbers may be apart, relative to the larger and, near zero, absolute.
+    `tolerance`: how far floats may be apart, relative to the larger and, near zero, absolute.
     """
 
     def __init__(self, tolerance=0.0):
         self.tolerance = tolerance
         self.differences = []
-        self.seen = set()
+        self.left = []  # pairs to compare, the next one last: values may nest deeper than Python recurses
+        self.seen = {}  # the ids of a pair: the pair, kept alive so that no other object gets its ids
+        self.partners = {}  # (side, id): the id of its partner, and the path where they met
 
-    def compare(self, old, new, path="result", depth=0):
-        if len(self.differences) >= MAX_DIFFERENCES or old is new:
-            return
-        pair = (id(old), id(new))
-        if pair in self.seen:
-            return
-        if not isinstance(old, ATOMS):
-            self.seen.add(pair)
-        try:
-            self._compare(old, new, path, depth)
-        except RecursionError:
-            raise
-        except Exception as error:
-            self.differ(path, old, new, "cannot be compared: %s" % type(error).__name__)
+    def compare(self, old, new):
+        self.left.append((old, new, Path("result")))
+        return self.compare_what_is_left()
 
-    def _compare(self, old, new, path, depth):
-        if depth > MAX_DEPTH:
-            raise RecursionError("deeper than %d" % MAX_DEPTH)
-        if type(old) is not type(new):
-            old_type, new_type = name_of(type(old)), name_of(type(new))
-            if old_type != new_type or isinstance(old, ATOMS):
-                return self.differ(path, old, new, "a %s became a %s" % (old_type, new_type))
-        if isinstance(old, float):
-            return None if self.close(old, new) else self.differ(path, old, new)
-        if isinstance(old, complex):
-            same = self.close(old.real, new.real) and self.close(old.imag, new.imag)
-            return None if same else self.differ(path, old, new)
-        if isinstance(old, ATOMS):
-            return None if self.equal_atoms(old, new) else self.differ(path, old, new)
-        library = type(old).__module__.partition(".")[0]
-        if library == "numpy" and hasattr(old, "dtype"):
-            return self.compare_arrays(old, new, path)
-        if library == "pandas" and hasattr(old, "equals"):
-            return self.compare_frames(old, new, path)
-        if isinstance(old, collections.abc.Mapping) and isinstance(new, collections.abc.Mapping):
-            self.compare_mappings(old, new, path, depth)
-        elif isinstance(old, (set, frozenset)):
-            self.compare_sets(old, new, path)
-        elif isinstance(old, (list, tuple, collections.deque)):
-            self.compare_sequences(old, new, path, depth)
-        state = state_of(old), state_of(new)
-        self.compare_states(*state, path, depth)
-        # A functools.partial has attributes, as any function, but what it is is not among them.
-        if not isinstance(old, (dict, set, frozenset, list, tuple, collections.deque)) and (
-            not any(state) or reduces_in_c(type(old))
-        ):
-            self.compare_reductions(old, new, path, depth)
-        return None
+    def compare_what_is_left(self):
+        while self.left and len(self.differences) < MAX_DIFFERENCES:
+            old, new, path = self.left.pop()
+            try:
+                self.compare_pair(old, new, path)
+            except Exception as error:  # methods of the user's own
+                self.differ(path, old, new, "cannot be compared: %s" % type(error).__name__)
+        return self.differences
+
+    def compare_pair(self, old, new, path):
+        if old is new or (id(old), id(new)) in self.seen:
+            return
+        if old is ABSENT or new is ABSENT:
+            self.differ(path, old, new)
+        elif type(old) in ATOMS or type(new) in ATOMS:
+            if type(old) is not type(new) or not self.same_atoms(old, new):
+                self.differ(path, old, new)
+        else:
+            self.seen[id(old), id(new)] = old, new
+            before, now = parts_of(old), parts_of(new)
+            if not self.same_kinds(before.kind, now.kind, path):
+                self.differ(path, old, new)
+            elif hashes_by_value(type(old)) or self.are_partners(old, new, path):
+                if is_whole(old, before):
+                    self.compare_wholes(old, new, before, now, path)
+                else:
+                    self.compare_parts(before, now, path)
+
+    def same_kinds(self, before, now, path):
+        if type(before) is tuple or type(now) is tuple:
+            return type(before) is type(now) and before == now
+        if before is not now and name_of(before) == name_of(now):
+            self.left.append((before, now, Path("type(%s)", path)))  # two copies of one that travels as its code
+            return True
+        return before is now
+
+    def compare_wholes(self, old, new, before, now, path):
+        inner = Comparison(self.tolerance)
+        inner.compare_parts(before, now, path)
+        if inner.compare_what_is_left():
+            self.differ(path, old, new)
+
+    def compare_parts(self, before, now, path):
+        pairs = [
+            (before.named.get(label, ABSENT), now.named.get(label, ABSENT), Path("%s" + label.replace("%", "%%"), path))
+            for label in sorted({**before.named, **now.named})
+        ]
+        if before.listed or now.listed:
+            pairs += self.pairs_of_lists(before.listed or (), now.listed or (), path)
+        if before.pairs or now.pairs:
+            pairs += self.pairs_of_mappings(before.pairs or (), now.pairs or (), path)
+        if before.members or now.members:
+            pairs += self.pairs_of_sets(before.members or (), now.members or (), path)
+        if before.array is not None:
+            pairs += self.pairs_of_arrays(before.array, now.array, path)
+        self.left.extend(reversed(pairs))
+
+    def pairs_of_lists(self, old, new, path):
+        if len(old) != len(new):
+            self.differ(Path("len(%s)", path), len(old), len(new))
+        return [
+            (left, right, Path("%s[%s]", path, index))
+            for index, (left, right) in enumerate(zip(old, new))
+            if not plainly_same(left, right)
+        ]
+
+    def pairs_of_mappings(self, old, new, path):
+        keys, new_keys = [key for key, _ in old], [key for key, _ in new]
+        matched, gone, added = self.match(keys, new_keys)
+        for place in gone:
+            self.differ(Path("%s[%s]", path, keys[place]), old[place][1], ABSENT)
+        for place in added:
+            self.differ(Path("%s[%s]", path, new_keys[place]), ABSENT, new[place][1])
+        if any(one[1] > next_one[1] for one, next_one in zip(matched, matched[1:])):
+            self.differ(path, keys, new_keys, "the keys come in another order")
+        pairs = []
+        for place, other in matched:
+            (key, item), (new_key, new_item) = old[place], new[other]
+            if not plainly_same(key, new_key):
+                pairs.append((key, new_key, Path("the key of %s[%s]", path, key)))
+            if not plainly_same(item, new_item):
+                pairs.append((item, new_item, Path("%s[%s]", path, key)))
+        return pairs
+
+    def pairs_of_sets(self, old, new, path):
+        matched, gone, added = self.match(old, new)
+        for place in sorted(gone, key=lambda place: show(old[place])):
+            self.differ(Path("%s{%s}", path, old[place]), old[place], ABSENT)
+        for place in sorted(added, key=lambda place: show(new[place])):
+            self.differ(Path("%s{%s}", path, new[place]), ABSENT, new[place])
+        return [
+            (old[place], new[other], Path("%s{%s}", path, old[place]))
+            for place, other in matched
+            if not plainly_same(old[place], new[other])
+        ]
+
+    def pairs_of_arrays(self, old, new, path):
+        found = arrays.differences(old, new, self.tolerance)
+        if old.dtype.kind == "O":
+            return ((left, right, Path("%s" + label, path)) for label, left, right in found)
+        for label, left, right in itertools.islice(found, MAX_DIFFERENCES):
+            self.differ(Path("%s" + label.replace("%", "%%"), path), left, right)
+        return ()
+
+    def match(self, old, new):
+        """Which place in `old` is which in `new`; those without a partner in `old`, and in `new`."""
+        if len(old) == len(new) and all(map(plainly_same, old, new)):
+            return [(place, place) for place in range(len(old))], [], []
+        places = {}
+        for place in reversed(range(len(new))):
+            places.setdefault(fingerprint(new[place]), []).append(place)
+        matched, gone = [], []
+        for place, item in enumerate(old):
+            found = places.get(fingerprint(item))
+            if found:
+                matched.append((place, found.pop()))
+            else:
+                gone.append(place)
+        added = sorted(place for found in places.values() for place in found)
+        if self.tolerance and max(len(gone), len(added)) <= MAX_TRIED:
+            for place in list(gone):
+                for other in added:
+                    if not Comparison(self.tolerance).compare(old[place], new[other]):
+                        matched.append((place, other))
+                        gone.remove(place)
+                        added.remove(other)
+                        break
+        return sorted(matched), gone, added
+
+    def are_partners(self, old, new, path):
+        """Tells when one of two objects is shared with another part of the value, and the other is not."""
+        for side, item, partner, when in (("old", old, new, "then"), ("new", new, old, "now")):
+            met, where = self.partners.setdefault((side, id(item)), (id(partner), path))
+            if met != id(partner):
+                self.differ(path, old, new, "%s it was the same object as %s" % (when, where))
+                return False
+        return True
+
+    def same_atoms(self, old, new):
+        if self.tolerance and type(old) is float:
+            return self.close(old, new)
+        if self.tolerance and type(old) is complex:
+            return self.close(old.real, new.real) and self.close(old.imag, new.imag)
+        return fingerprint_of_atom(old) == fingerprint_of_atom(new)
 
     def close(self, old, new):
-        if old == new or (math.isnan(old) and math.isnan(new)):
-            return math.copysign(1, old) == math.copysign(1, new) or self.tolerance > 0 or math.isnan(old)
-        return self.tolerance > 0 and math.isclose(old, new, rel_tol=self.tolerance, abs_tol=self.tolerance)
-
-    def equal_atoms(self, old, new):
-        if isinstance(old, (types.FunctionType, types.BuiltinFunctionType, type)):
-            return old is new or (old.__module__, old.__qualname__) == (new.__module__, new.__qualname__)
-        if isinstance(old, enum.Enum):
-            return old.name == new.name
-        if isinstance(old, decimal.Decimal):
-            return old.as_tuple() == new.as_tuple()
-        if isinstance(old, datetime.tzinfo):
-            return self.same_pickle(old, new)
-        return bool(old == new)
-
-    def compare_mappings(self, old, new, path, depth):
-        new = self.with_keys_of(old, new)
-        for key in old:
-            inner = "%s[%s]" % (path, show(key))
-            if key in new:
-                self.compare(old[key], new[key], inner, depth + 1)
-            else:
-                self.differ(inner, old[key], ABSENT)
-        for key in new:
-            if key not in old:
-                self.differ("%s[%s]" % (path, show(key)), ABSENT, new[key])
-        if not self.differences and isinstance(old, dict) and list(old) != list(new):
-            self.differ(path, list(old), list(new), "the keys come in another order")
-
-    def compare_sets(self, old, new, path):
-        # Twins in a set: as the keys of a mapping.
-        before, now = dict.fromkeys(old), self.with_keys_of(dict.fromkeys(old), dict.fromkeys(new))
-        for item in sorted(before.keys() - now.keys(), key=show):
-            self.differ("%s{%s}" % (path, show(item)), item, ABSENT)
-        for item in sorted(now.keys() - before.keys(), key=show):
-            self.differ("%s{%s}" % (path, show(item)), ABSENT, item)
-
-    def with_keys_of(self, old, new):
-        """`new` with keys of `old` in place of those that are pickled alike: NaN, and what equals itself alone."""
-        alone = {} if old.keys() <= new.keys() else {pickled(key): key for key in old if key not in new}
-        return {key if key in old else alone.pop(pickled(key), key): new[key] for key in new} if alone else new
-
-    def compare_sequences(self, old, new, path, depth):
-        if len(old) != len(new):
-            self.differ("len(%s)" % path, len(old), len(new))
-        for index, (left, right) in enumerate(zip(old, new)):
-            self.compare(left, right, "%s[%d]" % (path, index), depth + 1)
-
-    def compare_states(self, old, new, path, depth):
-        old, new = old or {}, new or {}
-        for name in sorted(set(old) | set(new), key=str):
-            if name not in new:
-                self.differ("%s.%s" % (path, name), old[name], ABSENT)
-            elif name not in old:
-                self.differ("%s.%s" % (path, name), ABSENT, new[name])
-            else:
-                self.compare(old[name], new[name], "%s.%s" % (path, name), depth + 1)
-
-    def compare_arrays(self, old, new, path):
-        numpy = sys.modules["numpy"]
-        for name in ("dtype", "shape"):
-            if str(getattr(old, name)) != str(getattr(new, name)):
-                return self.differ("%s.%s" % (path, name), str(getattr(old, name)), str(getattr(new, name)))
-        if old.dtype.kind in "fc":
-            same = numpy.isclose(new, old, rtol=self.tolerance, atol=self.tolerance, equal_nan=True)
-        elif old.dtype.kind == "O":
-            return self.compare(old.tolist(), new.tolist(), path)
-        else:
-            same = numpy.asarray(old == new)
-        if same.all():
-            return None
-        for position in numpy.argwhere(~same)[:MAX_DIFFERENCES].tolist():
-            inner = "%s%s" % (path, position or "")
-            self.differ(inner, old[tuple(position)].item(), new[tuple(position)].item())
-        return None
-
-    def compare_frames(self, old, new, path):
-        if old.equals(new):
-            return None
-        if old.shape != new.shape:
-            return self.differ("%s.shape" % path, old.shape, new.shape)
-        for name in ("columns", "index", "dtypes"):
-            left, right = (list(getattr(frame, name, ())) for frame in (old, new))
-            if [str(item) for item in left] != [str(item) for item in right]:
-                return self.differ("%s.%s" % (path, name), left, right)
-        before = len(self.differences)
-        if hasattr(old, "to_numpy"):
-            self.compare(old.to_numpy().tolist(), new.to_numpy().tolist(), path)
-        if len(self.differences) == before and not self.tolerance:
-            self.differ(path, old, new)
-        return None
-
-    def compare_reductions(self, old, new, path, depth):
-        """By what is pickled of them: pickles alone also differ by which of their parts are one and the same object."""
-        if self.same_pickle(old, new):
-            return None
-        parts = reduction_of(old), reduction_of(new)
-        if None in parts:
-            return self.differ(path, old, new)
-        return self.compare(*parts, "%s.__reduce__()" % path, depth + 1)
-
-    def same_pickle(self, old, new):
-        return pickled(old) == pickled(new)
+        both_nan = math.isnan(old) and math.isnan(new)
+        return both_nan or math.isclose(old, new, rel_tol=self.tolerance, abs_tol=self.tolerance)
 
     def differ(self, path, old, new, how=""):
-        if len(self.differences) < MAX_DIFFERENCES:
-            self.differences.append({"path": path[:1000], "recorded": show(old), "replayed": show(new), "how": how})
+        if len(self.differences) == MAX_DIFFERENCES:
+            return
+        if not how and old is not ABSENT and new is not ABSENT and type(old) is not type(new):
+            how = "a %s became a %s" % (name_of(type(old)), name_of(type(new)))
+        if type(old) is type(new) and type(old) in (str, bytes, bytearray):
+            start = first_difference(old, new) - SHOWN_BEFORE_CHARS
+            if start > 0:
+                old, new, path = old[start:], new[start:], Path("%s[%s:]", path, start)
+        told = {"path": str(path)[:MAX_PATH_CHARS], "recorded": show(old), "replayed": show(new), "how": how}
+        self.differences.append(told)
+
+
+class Path:
+    """Where in a value: put into words only when something differs there."""
+
+    __slots__ = ("above", "form", "part")
+
+    def __init__(self, form, *above_and_part):
+        self.form = form  # with a place for the path above, and one for the part of it, when there is one
+        self.above, self.part = (*above_and_part, NO_PART, NO_PART)[:2]
+
+    def __str__(self):
+        path, steps = self, []
+        while path.above is not NO_PART:
+            steps.append(path)
+            path = path.above
+        text = path.form
+        for step in reversed(steps):
+            text = step.form % (text if step.part is NO_PART else (text, show(step.part)))
+            if len(text) > MAX_PATH_CHARS:
+                break
+        return text
+
+
+NO_PART = object()
 
 
 class Absent:
@@ -225,49 +239,43 @@ class Absent:
 ABSENT = Absent()
 
 
-def name_of(kind):
-    return "%s.%s" % (kind.__module__, kind.__qualname__)
+def first_difference(old, new):
+    """The first place where two texts differ."""
+    low, high = 0, min(len(old), len(new))  # alike before `low`; not so before `high`, or never
+    while low < high:
+        middle = (low + high + 1) // 2
+        if old[low:middle] == new[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
 
 
-def state_of(value):
-    """The attributes of an object, or None when it has none to look at."""
-    found = {}
-    for kind in type(value).__mro__:
-        slots = kind.__dict__.get("__slots__", ())
-        for name in (slots,) if isinstance(slots, str) else slots:
-            if name not in ("__dict__", "__weakref__"):
-                # A private name is stored under the name of its class.
-                real = "_%s%s" % (kind.__name__.lstrip("_"), name) if name.startswith("__") else name
-                if hasattr(value, real):
-                    found[name] = getattr(value, real)
-    try:
-        found.update(vars(value))
-    except TypeError:
-        return found or None
-    if isinstance(value, BaseException):
-        found["args"] = value.args
-    return found
+class Shown(reprlib.Repr):
+    """repr(), but of the first parts of what is long: that of a list of millions takes a minute."""
+
+    def __init__(self):
+        super().__init__()
+        self.maxlevel = 5
+        self.maxdict = self.maxlist = self.maxtuple = self.maxset = self.maxfrozenset = self.maxdeque = 50
+        self.maxarray = 50
+        self.maxstring = self.maxother = self.maxlong = 2 * MAX_SHOWN_CHARS  # its own way of cutting is not wanted
+
+    def repr_str(self, value, level):  # noqa: ARG002 - so it is called
+        return repr(value[: MAX_SHOWN_CHARS + 1])
+
+    repr_bytes = repr_bytearray = repr_str
+
+    def repr_instance(self, value, level):  # noqa: ARG002 - so it is called
+        return repr(value)
 
 
-def pickled(value):
-    return pickle.dumps(value, protocol=4)
-
-
-def reduces_in_c(kind):
-    """Whether a class of an extension says itself what is pickled of it: more than its attributes."""
-    return kind.__reduce__ is not object.__reduce__ and not hasattr(kind.__reduce__, "__code__")
-
-
-def reduction_of(value):
-    """What pickle makes an object from: a function, its arguments, and more to put into it. None for a mere name."""
-    known = copyreg.dispatch_table.get(type(value))
-    reduced = known(value) if known else value.__reduce_ex__(4)
-    return [*reduced[:3], *(list(items or ()) for items in reduced[3:5])] if isinstance(reduced, tuple) else None
+SHOWN = Shown()
 
 
 def show(value):
     try:
-        text = repr(value)
+        text = SHOWN.repr(value)
     except Exception as error:
         text = "<a %s whose repr raised %s>" % (name_of(type(value)), type(error).__name__)
     text = text if type(text) is str else "<no text>"
@@ -277,10 +285,4 @@ def show(value):
 
 def differences(old, new, tolerance):
     """What differs, as a list of {path, recorded, replayed, how}."""
-    comparison = Comparison(tolerance)
-    try:
-        comparison.compare(old, new)
-    except RecursionError:
-        if not comparison.same_pickle(old, new):
-            comparison.differ("result", old, new, "too deep to say where")
-    return comparison.differences
+    return Comparison(tolerance).compare(old, new)

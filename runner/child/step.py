@@ -7,7 +7,7 @@ import select
 import sys
 
 from . import originals
-from .arguments import Payloads, Unpickler, load_arguments
+from .arguments import ArgumentNotLoadable, Payloads, Unpickler, load_arguments
 from .buffers import flush_files
 from .channel import Channel
 from .context import Context
@@ -108,7 +108,7 @@ def perform(header, parts, memories, channel=None):
         result = run(function, args, kwargs)
         outcome = pack({"type": "outcome", "status": "completed"}, result)
         if "expected" in header:
-            compare(outcome, result, header["expected"], parts, memories)
+            compare(outcome, header["expected"], parts, memories)
         return outcome
     except BaseException as error:  # SystemExit and KeyboardInterrupt of a step end the step, nothing else
         outcome = Outgoing({"type": "outcome", "status": "failed"})
@@ -129,22 +129,30 @@ def inspect(header, parts, memories):
     return inspection.inspect(read_json(first.read()), payloads)
 
 
-def compare(outcome, result, expected, parts, memories):
+def compare(outcome, expected, parts, memories):
     """Add to an outcome how it compares with the recorded one."""
     old, old_buffers = segments_of(expected, parts, memories)
     new, new_buffers = segments_of(outcome.header["body"], outcome.parts, outcome.memories)
     found = []
     same_bytes = old.read() == new.read() and old_buffers == new_buffers
     if not same_bytes:
-        old.seek(0)
-        try:
-            recorded = Unpickler(old, old_buffers).load()
-        except BaseException as error:
-            how = "the recorded value does not load: %s: %s" % (type(error).__name__, safe_text(error))
-            found = [{"path": "result", "recorded": "", "replayed": "", "how": how}]
-        else:
-            from . import comparison
+        from . import comparison
 
-            found = comparison.differences(recorded, result, expected["tolerance"])
+        try:
+            # Both as they are after the journey: what pickle does not keep was lost to the recorded one too.
+            values = [load_again(*one) for one in (("recorded", old, old_buffers), ("replayed", new, new_buffers))]
+        except ArgumentNotLoadable as error:
+            found = [{"path": "result", "recorded": "", "replayed": "", "how": str(error)}]
+        else:
+            found = comparison.differences(*values, expected["tolerance"])
     text = write_json({"same_bytes": same_bytes, "differences": found})
     outcome.header["comparison"] = outcome.add(text.encode())
+
+
+def load_again(which, file, buffers):
+    file.seek(0)
+    try:
+        return Unpickler(file, buffers).load()
+    except BaseException as error:
+        how = "the %s value does not load: %s: %s" % (which, type(error).__name__, safe_text(error))
+        raise ArgumentNotLoadable(how) from error

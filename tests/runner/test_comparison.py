@@ -1,60 +1,44 @@
-"""How a replay compares values: the child's program, as it is loaded there."""
+"""How a replay compares values: the child's program, on every Python that runs it."""
 
-import functools
-import operator
-import pickle
-import re
-import runpy
+import importlib.util
+import json
+import subprocess
+import sys
 from pathlib import Path
 
+import cloudpickle
+import compared_values
 import pytest
 
+from envs import find_interpreters
 from runner import child
 
-differences = runpy.run_path(str(Path(child.__path__[0]) / "comparison.py"))["differences"]
+CHILD, CLOUDPICKLE = (str(Path(package.__path__[0]).parent) for package in (child, cloudpickle))
 
 
-class Thing:
-    """Equal to itself alone, like most objects."""
-
-    def __init__(self, value):
-        self.value = value
-
-
-NAN = float("nan")
-SHARED = "a text"
+def judged(python, *suites):
+    """How many pairs were compared, and which of them wrongly."""
+    command = [python, "-W", "error", compared_values.__file__, CHILD, CLOUDPICKLE, *suites]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    return told["pairs"], told["wrong"]
 
 
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        ({Thing(1), Thing(2)}, {Thing(2), Thing(1)}),
-        ({Thing(1): "x"}, {Thing(1): "x"}),
-        ({NAN, 1.0}, {float("nan"), 1.0}),
-        (functools.partial(max, Thing(1)), functools.partial(max, Thing(1))),
-        (functools.partial(max, SHARED, SHARED), functools.partial(max, SHARED, "".join(list(SHARED)))),
-        (operator.itemgetter(1, 2), operator.itemgetter(1, 2)),
-        (re.compile("a"), re.compile("a")),
-        (ValueError("no", 1), ValueError("no", 1)),
-    ],
-)
-def test_what_is_alike_is_no_difference(old, new):
-    assert differences(old, pickle.loads(pickle.dumps(new)), 0.0) == []
+@pytest.mark.parametrize("python", ["3.9", "3.10", "3.11", "3.12", "3.13", "3.14"])
+def test_what_pickle_keeps_is_compared_and_nothing_else(pythons, python):
+    if python not in pythons:
+        pytest.skip(f"Python {python} is not installed on this machine (found: {', '.join(pythons)})")
+    found = next(one for one in find_interpreters() if one.version.startswith(f"{python}."))
+    pairs, wrong = judged(found.path, "pairs", "tolerated")
+    assert wrong == []
+    assert pairs > 200
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "where"),
-    [
-        ({Thing(1), Thing(2)}, {Thing(1), Thing(3)}, "result{"),
-        ({Thing(1): "x"}, {Thing(1): "y"}, "result["),
-        (functools.partial(max, 1), functools.partial(max, 2), "result.__reduce__()"),
-        (functools.partial(max, 1), functools.partial(min, 1), "result.__reduce__()"),
-        (operator.itemgetter(1), operator.itemgetter(2), "result.__reduce__()"),
-        (re.compile("a"), re.compile("b"), "result.__reduce__()"),
-        (ValueError("no", 1), ValueError("no", 2), "result.args[1]"),
-    ],
-)
-def test_what_differs_is_told_with_its_path(old, new, where):
-    found = differences(old, new, 0.0)
-    assert found
-    assert found[0]["path"].startswith(where)
+@pytest.mark.parametrize("suites", [["arrays", "tolerated_arrays"], ["frames"]])
+def test_arrays_and_frames_are_compared_by_their_contents(missing, suites):
+    if importlib.util.find_spec("pandas") is None:
+        missing("THE COMPARISON OF ARRAYS AND FRAMES IS NOT TESTED: no pandas; run: make extras")
+    pairs, wrong = judged(sys.executable, *suites)
+    assert wrong == []
+    assert pairs > 30
