@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import socket
+import sys
 import tempfile
 import threading
 import time
@@ -18,7 +19,6 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 import multiprocess
-from multiprocess import reduction
 
 from runner import wire
 from runner.child_files import ChildFiles
@@ -281,7 +281,7 @@ class Zygote:
                 advice = "raise ulimit -n, or ask for fewer steps at a time"
                 raise ResourcesExhausted(f"there is no descriptor for one more step: {error}; {advice}") from error
             self._control.send_bytes(wire.encode({"type": "spawn", "scratch": str(scratch)}))
-            reduction.sendfds(self._control_socket, theirs)
+            self._pass(theirs)
         except BaseException as error:
             for descriptor in ours:
                 os.close(descriptor)
@@ -295,6 +295,16 @@ class Zygote:
             for descriptor in theirs:
                 os.close(descriptor)
         return StepProcess(self, scratch, *ours)
+
+    def _pass(self, descriptors: list[int]) -> None:
+        """Hand descriptors over. The counterpart of the child's `receive_descriptors`.
+
+        Not multiprocess.reduction.sendfds: whether that one waits for an answer depends on the Python that it runs on,
+        from 3.14 on it does, and here each side has a Python of its own.
+        """
+        socket.send_fds(self._control_socket, [b"D"], descriptors)
+        if sys.platform == "darwin":
+            self._control_socket.recv(1)  # closed before it has been received, a descriptor is lost there
 
     def log_tail(self, max_bytes: int = 4096) -> str:
         """The last of what the zygote itself printed, imports of preloaded modules included."""

@@ -115,7 +115,7 @@ def identity(fd):
 
 
 def receive_descriptors(connection, count):
-    """The counterpart of multiprocess.reduction.sendfds."""
+    """The descriptors that the supervisor's `Zygote._pass` hands over with one byte."""
     size = array.array("i").itemsize
     # close-on-exec where the system can do it atomically: programs that a step starts get none of these
     flags = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
@@ -125,7 +125,7 @@ def receive_descriptors(connection, count):
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
             fds.frombytes(data[: len(data) - len(data) % size])
     if sys.platform == "darwin":
-        connection.send(b"A")  # sendfds waits for it there
+        connection.send(b"A")  # it waits for that there, since a descriptor closed on its way is lost
     if not flags:
         for fd in fds:
             posix.set_inheritable(fd, False)

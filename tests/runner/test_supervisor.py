@@ -165,7 +165,9 @@ def test_a_child_sees_neither_the_secrets_nor_the_descriptors_nor_the_packages(s
         os.set_inheritable(inherited.fileno(), True)
         seen = supervisor.run(faults, "faults.steps.sees").unwrap()
     assert "hunter2" not in str(seen["environment"])
-    assert not [name for name in seen["descriptors"] if not name.startswith(("socket:", "/proc/"))]
+    own = ("socket:", "/proc/")
+    # libffi, once ctypes is imported, holds its own file open where it is built with static trampolines.
+    assert not [name for name in seen["descriptors"] if not name.startswith(own) and "/libffi.so" not in name]
     assert not [path for path in seen["path"] if path.startswith(os.path.dirname(os.path.dirname(sys.executable)))]
     shapes = deploy("shapes")
     assert supervisor.run(shapes.hash, "runner.supervisors_packages").unwrap() == []
@@ -173,6 +175,8 @@ def test_a_child_sees_neither_the_secrets_nor_the_descriptors_nor_the_packages(s
 
 @pytest.mark.parametrize("module", ["runner", "envs", "json", "select"])
 def test_a_user_module_may_be_called_like_one_of_ours_or_of_the_standard_library(supervisor, deploy, module):
+    if module in sys.builtin_module_names:
+        pytest.skip(f"A MODULE CALLED {module} NOT TESTED: this Python has its own one built in, which always wins")
     shapes = deploy("shapes").hash
     name, path = supervisor.run(shapes, f"{module}.name").unwrap()
     assert (name, path.endswith(f"/project/{module}.py")) == (module, True)
