@@ -10,21 +10,26 @@ import contextlib
 import hashlib
 import os
 import subprocess
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from typing import Self
 
 from envs.disk import BLOCK_BYTES
 from envs.interpreters import Interpreter
-from envs.manifest import FileEntry, is_sha256
+from envs.manifest import FileEntry, canonical_json, is_sha256
 
 BYTECODE = "bytecode"
 
 # What py_compile writes, without the modules that it imports, which take longer than most projects' sources:
-# PEP 552, unchecked. Input: name, source and target, one after the other, each ended by a zero byte.
+# PEP 552, unchecked. Input: a number of bytes, a line break, and so many: name, source and target, one after the other,
+# zero bytes between. Without all of it, whoever wanted it compiled is gone.
 _COMPILE = """
 import _imp, marshal, posix, sys
 from _frozen_importlib_external import MAGIC_NUMBER
-words = iter(sys.stdin.buffer.read().split(b"\\0")[:-1])
+size = int(sys.stdin.buffer.readline())
+words = sys.stdin.buffer.read(size)
+if len(words) != size:
+    raise EOFError
+words = iter(words.split(b"\\0"))
 for name, source, target in zip(words, words, words):
     try:
         with open(source, "rb") as file:
@@ -40,48 +45,97 @@ for name, source, target in zip(words, words, words):
 """
 
 
-@contextlib.contextmanager
-def compiling(
-    cache_root: str, project: str, files: Sequence[FileEntry], interpreter: Interpreter, lock_descriptor: int
-) -> Iterator[Callable[[], int]]:
-    """Give all sources of the `project` directory their bytecode, unchecked by imports, beside what the body does.
+class Compilation:
+    """Gives all sources of the `project` directory their bytecode, unchecked by imports, beside what else is to do.
 
-    Calling what is yielded waits for it, and returns the bytes of what is new. A file that does not compile is no
-    failure: templates of code live in projects, and an import would say so. `lock_descriptor` is inherited by what is
-    started, and nothing that was started is left. Raises OSError.
+    Entered before anything is in that directory, since an interpreter takes its time to start. `lock_descriptor` is
+    inherited by it. Left, there is nothing of it any more. All of it raises OSError.
     """
-    shelf = _Shelf(cache_root, interpreter)
-    missing = []
-    with tempfile.TemporaryFile(dir=cache_root) as words:
-        for file in files:
-            if file.path.endswith(".py"):
-                source, target = _paths(project, file.path, interpreter)
-                os.makedirs(os.path.dirname(target), exist_ok=True)
-                if not shelf.link(file.sha256, target):
-                    missing.append((file.sha256, target))
-                    for word in (file.path, source, target):
-                        words.write(os.fsencode(word) + b"\0")
-        if not missing:
-            yield lambda: 0
+
+    def __init__(
+        self, cache_root: str, project: str, files: Sequence[FileEntry], interpreter: Interpreter, lock_descriptor: int
+    ) -> None:
+        self._project = project
+        self._sources = [file for file in files if file.path.endswith(".py")]
+        self._interpreter = interpreter
+        self._lock_descriptor = lock_descriptor
+        self._shelf = _Shelf(cache_root, interpreter)
+        self._compiler: subprocess.Popen[bytes] | None = None
+        self._digests: dict[str, str] = {}  # of bytecode, by its path
+        self._missing: dict[str, str] = {}  # digests of sources, by the path of their bytecode
+
+    def __enter__(self) -> Self:
+        if not all(self._shelf.has(file.sha256) for file in self._sources):
+            self._compiler = self._start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._compiler:
+            self._compiler.kill()
+            self._compiler.communicate()
+
+    def begin(self) -> None:
+        """The sources are there now: link what was compiled before, and have the rest compiled."""
+        words = []
+        folders = set()
+        for file in self._sources:
+            path = _bytecode_path(file.path, self._interpreter)
+            target = f"{self._project}/{path}"
+            folder = os.path.dirname(target)
+            if folder not in folders:
+                os.mkdir(folder)
+                folders.add(folder)
+            if digest := self._shelf.link(file.sha256, target):
+                self._digests[path] = digest
+            else:
+                self._missing[path] = file.sha256
+                words += [file.path, f"{self._project}/{file.path}", target]
+        if not words:
             return
-        words.seek(0)
-        compiler = subprocess.Popen(
-            [interpreter.path, "-I", "-S", "-c", _COMPILE],
-            stdin=words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, pass_fds=[lock_descriptor],
+        self._compiler = self._compiler or self._start()
+        assert self._compiler.stdin is not None
+        data = b"\0".join(map(os.fsencode, words))
+        with contextlib.suppress(BrokenPipeError):  # killed: see `finish`
+            self._compiler.stdin.write(b"%d\n%b" % (len(data), data))
+            self._compiler.stdin.flush()
+
+    def finish(self) -> tuple[int, str]:
+        """Wait. Gives the bytes of what is new, and the `compiled_digest` of all.
+
+        A file that does not compile is no failure: templates of code live in projects, and an import would say so.
+        """
+        new_bytes = 0
+        if self._missing:
+            assert self._compiler is not None
+            failed = self._compiler.wait() != 0  # killed, or out of space: whoever imports it compiles the rest
+            for path, source in self._missing.items():
+                target = f"{self._project}/{path}"
+                if failed:
+                    with contextlib.suppress(FileNotFoundError):
+                        os.unlink(f"{target}.part")
+                with contextlib.suppress(FileNotFoundError):
+                    self._digests[path], kept = self._shelf.keep(source, target)
+                    new_bytes += kept
+        return new_bytes, _digest_of(self._digests)
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [self._interpreter.path, "-I", "-S", "-c", _COMPILE],
+            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            pass_fds=[self._lock_descriptor],
         )  # fmt: skip
 
-    def finish() -> int:
-        if compiler.wait() != 0:  # killed, or out of space; the rest is compiled by whoever imports it
-            for _, target in missing:
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(f"{target}.part")
-        return sum(shelf.keep(source, target) for source, target in missing)
 
-    try:
-        yield finish
-    finally:
-        compiler.kill()
-        compiler.wait()
+def compiled_digest(project: str) -> str:
+    """Of all bytecode that stands in for the project's sources, which no import looks at again."""
+    digests = {}
+    for folder, _, names in os.walk(project):
+        if os.path.basename(folder) == "__pycache__":
+            for name in names:
+                if ".opt-" not in name:  # for `python -O`, which no step runs under
+                    path = os.path.join(folder, name)
+                    digests[os.path.relpath(path, project)] = _file_digest(path)
+    return _digest_of(digests)
 
 
 def bytecode_bytes(cache_root: str) -> int:
@@ -110,33 +164,35 @@ class _Shelf:
         self._root = os.path.join(cache_root, BYTECODE, build)
         self._listed: dict[str, dict[str, str]] = {}
 
-    def link(self, source: str, target: str) -> bool:
-        """Whether `target` now is the bytecode of that source. What is damaged is removed."""
+    def has(self, source: str) -> bool:
+        """Whether that source was compiled before, as far as names tell."""
+        return source in self._shard(source[:2])
+
+    def link(self, source: str, target: str) -> str | None:
+        """Make `target` the bytecode of that source: its digest, or None without. What is damaged is removed."""
         digest = self._shard(source[:2]).get(source)
         if digest is None:
-            return False
+            return None
         path = self._path(source, digest)
         try:
-            with open(path, "rb") as file:
-                if hashlib.file_digest(file, "sha256").hexdigest() != digest:
-                    os.unlink(path)
-                    return False
+            if _file_digest(path) != digest:
+                os.unlink(path)
+                return None
             os.link(path, target)
         except OSError:  # gone meanwhile; as many links as the file system allows, or a file system without
-            return False
-        return True
+            return None
+        return digest
 
-    def keep(self, source: str, target: str) -> int:
-        """Share the bytecode in `target`, if there is any; the bytes that are shared now."""
+    def keep(self, source: str, target: str) -> tuple[str, int]:
+        """Share the bytecode in `target`: its digest, and the bytes that are shared now. Raises FileNotFoundError."""
+        digest = _file_digest(target)
         with contextlib.suppress(OSError):  # full, or without links: then it is this version's alone
-            with open(target, "rb") as file:
-                os.fchmod(file.fileno(), 0o444)
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            os.chmod(target, 0o444)
             path = self._path(source, digest)
             os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
             os.link(target, path)
-            return os.stat(path).st_blocks * BLOCK_BYTES
-        return 0
+            return digest, os.stat(path).st_blocks * BLOCK_BYTES
+        return digest, 0
 
     def _path(self, source: str, digest: str) -> str:
         return os.path.join(self._root, source[:2], f"{source}-{digest}.pyc")
@@ -152,11 +208,24 @@ class _Shelf:
         return self._listed[name]
 
 
-def _paths(project: str, path: str, interpreter: Interpreter) -> tuple[str, str]:
-    """Of a source, and of its bytecode."""
-    source = os.path.join(project, path)
-    folder, name = os.path.split(source)
-    return source, os.path.join(folder, "__pycache__", f"{name[:-3]}.{interpreter.cache_tag}.pyc")
+def _bytecode_path(source: str, interpreter: Interpreter) -> str:
+    """Where an import looks for the bytecode of `source`; both inside of a project."""
+    folder, slash, name = source.rpartition("/")
+    return f"{folder}{slash}__pycache__/{name[:-3]}.{interpreter.cache_tag}.pyc"
+
+
+def _file_digest(path: str) -> str:
+    # Not `hashlib.file_digest`: to clear its buffer takes longer than to read most bytecode.
+    with open(path, "rb", buffering=0) as file:
+        return hashlib.sha256(file.readall()).hexdigest()
+
+
+def _digest_of(digests: dict[str, str]) -> str:
+    """One digest of those of all files, by path."""
+    digest = hashlib.sha256()
+    for path in sorted(digests, key=lambda path: path.split("/")):
+        digest.update(canonical_json([*path.rsplit("/", 1), digests[path]]))
+    return digest.hexdigest()
 
 
 def _kept(cache_root: str) -> Iterator[tuple[str, os.stat_result]]:

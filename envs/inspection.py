@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
+from envs.bytecode import compiled_digest
 from envs.errors import CacheUnusable, EnvsError, explain_os_error
 from envs.file_lists import file_problem, files_below, read_file_list, sampled_problem
 from envs.layers import FILES as LAYER_FILES
@@ -20,7 +21,7 @@ from envs.layers import MARKER as LAYER_MARKER
 from envs.layers import lease_path as layer_lease_path
 from envs.locks import exclusive_now, is_held, take_shared, take_shared_to_read
 from envs.manifest import Manifest, ManifestInvalid
-from envs.materialize import MANIFEST, MARKER, PROJECT, Environment, compiled_digest, read_environment
+from envs.materialize import MANIFEST, MARKER, PROJECT, Environment, read_environment
 from envs.stores import ArtifactStore
 from envs.trash import discard
 

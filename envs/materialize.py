@@ -1,7 +1,6 @@
 """Build the environment of one code version, from a store, into a directory that does not exist yet."""
 
 import contextlib
-import hashlib
 import json
 import os
 from collections.abc import Callable
@@ -9,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from envs.artifact import extract
-from envs.bytecode import compiling
+from envs.bytecode import Compilation
 from envs.disk import disk_bytes, write_whole
 from envs.errors import ArtifactCorrupt, CodeVersionNotFound, UnlockedRequirements
 from envs.interpreters import Interpreter, find_interpreter, probe, stamp
@@ -122,7 +121,8 @@ def materialize(
     report("fetch")
     if store is None:
         raise CodeVersionNotFound(code_version_hash, f"{cache_root} (no artifact store was given)")
-    with store.get(code_version_hash) as stored:
+    with contextlib.ExitStack() as held:
+        stored = held.enter_context(store.get(code_version_hash))
         report("verify")
         manifest = stored.verify()
         interpreter = find_interpreter(manifest.python)
@@ -131,25 +131,24 @@ def materialize(
             refuse_if_lock_fails(cache_root, manifest.lock, interpreter, terms)
         os.makedirs(os.path.dirname(root), mode=0o700, exist_ok=True)  # somebody may have emptied the cache
         os.mkdir(root, 0o755)
-        extract(stored.file, manifest, os.path.join(root, PROJECT), stored.artifact_id)
+        project = os.path.join(root, PROJECT)
+        compilation = held.enter_context(Compilation(cache_root, project, manifest.files, interpreter, lock_descriptor))
+        extract(stored.file, manifest, project, stored.artifact_id)
+        compilation.begin()
         with open(os.path.join(root, MANIFEST), "wb") as file:
             file.write(manifest.to_bytes())
-    project = os.path.join(root, PROJECT)
-    with (
-        compiling(cache_root, project, manifest.files, interpreter, lock_descriptor) as compiled,
-        _layer(cache_root, root, manifest, interpreter, stored.artifact_id, report, terms) as layer,
-    ):
+        layer = held.enter_context(_layer(cache_root, root, manifest, interpreter, stored.artifact_id, report, terms))
         report("venv")
         site_packages = create_virtual_environment(root, interpreter, os.path.join(cache_root, "virtualenv"))
         import_paths = _import_paths(manifest)
         with open(os.path.join(site_packages, PATH_FILE), "w", encoding="utf-8") as text_file:
             text_file.write(_path_file(root, import_paths, layer))
         report("compile")
-        compiled_bytes = compiled()
+        compiled_bytes, compiled_sha256 = compilation.finish()
         marker = {
             "artifact_id": stored.artifact_id,
             "compiled_bytes": compiled_bytes,
-            "compiled_sha256": compiled_digest(project),
+            "compiled_sha256": compiled_sha256,
             "hash": code_version_hash,
             "import_paths": import_paths,
             "interpreter": interpreter.path,
@@ -204,19 +203,3 @@ def _path_file(root: str, import_paths: list[str], layer: Layer | None) -> str:
     if layer:
         lines.append(f"import site; site.addsitedir({layer.site_packages!a})")
     return "\n".join(lines) + "\n"
-
-
-def compiled_digest(project: str) -> str:
-    """Of all bytecode that stands in for the project's sources, which no import looks at again."""
-    digest = hashlib.sha256()
-    for folder, folders, names in os.walk(project):
-        folders.sort()
-        if os.path.basename(folder) != "__pycache__":
-            continue
-        for name in sorted(names):
-            if ".opt-" in name:  # for `python -O`, which no step runs under
-                continue
-            with open(os.path.join(folder, name), "rb") as file:
-                content = hashlib.file_digest(file, "sha256").hexdigest()
-            digest.update(canonical_json([os.path.relpath(folder, project), name, content]))
-    return digest.hexdigest()

@@ -1,5 +1,6 @@
 """Versions with the same source share its bytecode, and each runs its own."""
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -7,6 +8,8 @@ import sys
 import pytest
 
 from envs import EnvCache, capture, evict, inspect_environment, take_inventory
+from envs.bytecode import Compilation, compiled_digest
+from envs.interpreters import find_interpreter
 
 SOURCE = (
     "import sys\n\n\ndef fail():\n    raise ValueError(__file__)\n\n\ndef me():\n    return sys._getframe().f_code\n"
@@ -83,6 +86,23 @@ def test_a_file_that_does_not_compile_harms_nobody(build, project):
         environment = build(number)
         assert run(environment, "import orders.steps; print(orders.steps.NUMBER)") == (str(number), "")
         assert list((environment.project / "orders/__pycache__").glob("template*")) == []
+
+
+def test_where_the_compiler_dies_an_import_compiles(project, tmp_path):
+    files = capture(project).manifest.files
+    dead = dataclasses.replace(find_interpreter(None), path="/bin/false")
+    with Compilation(str(tmp_path), str(project), files, dead, 2) as compilation:
+        compilation.begin()
+        assert compilation.finish() == (0, compiled_digest(str(project)))
+    assert list(project.rglob("*.pyc")) == []
+
+
+def test_the_digest_that_is_noted_is_that_of_the_files(build, cache, project):
+    for path in ("a/b.py", "a-b/c.py", "top.py", "a/c/d.py"):  # in another order as text
+        (project / path).parent.mkdir(parents=True, exist_ok=True)
+        (project / path).write_text(f"PATH = {path!r}\n")
+    for number in (1, 2):
+        assert inspect_environment(cache.root, build(number).hash).verdict == "sound"
 
 
 def test_damaged_bytecode_is_given_to_nobody(build, cache):
