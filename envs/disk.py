@@ -1,5 +1,6 @@
 """What a directory takes on its disk, and files that appear on it whole."""
 
+import hashlib
 import os
 
 # What st_blocks counts in, on every system, whatever the file system's own blocks are.
@@ -31,3 +32,19 @@ def write_whole(path: str, data: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     os.rename(temporary, path)
+
+
+def write_checked(path: str, data: bytes) -> None:
+    """`write_whole`, with the SHA-256 of the data before it, and a line break."""
+    write_whole(path, hashlib.sha256(data).hexdigest().encode() + b"\n" + data)
+
+
+def read_checked(path: str) -> bytes | None:
+    """What `write_checked` wrote; None when that is not what is there. Raises OSError."""
+    try:
+        with open(path, "rb") as file:
+            digest = file.readline().strip()
+            data = file.read()
+    except FileNotFoundError:
+        return None
+    return data if hashlib.sha256(data).hexdigest().encode() == digest else None

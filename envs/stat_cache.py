@@ -1,6 +1,6 @@
 """What a capture found, kept so that the next one of an unchanged tree need not read its files.
 
-    <folder>/<sha256 of the project's path>    sha256 of the rest, line break, JSON: see `Snapshot`
+    <folder>/<sha256 of the project's path>    JSON, checked: see `Snapshot`
 
 A file whose size, times, inode and mode are as they were has the content that it had, unless it was written in the very
 moment of the capture: its times cannot tell then, so it is read again (git's "racily clean" entries).
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import platformdirs
 
-from envs.disk import write_whole
+from envs.disk import read_checked, write_checked
 from envs.manifest import FileEntry, Lock, Manifest, canonical_json
 
 SCHEMA = 1
@@ -87,12 +87,8 @@ class StatCache:
     def read(self, root: str) -> Snapshot | None:
         """What the last capture of the project at `root` found."""
         try:
-            with open(self._path(root), "rb") as file:
-                digest = file.readline().strip().decode()
-                data = file.read()
-            if hashlib.sha256(data).hexdigest() != digest:
-                return None
-            return _parsed(json.loads(data))
+            data = read_checked(self._path(root))
+            return None if data is None else _parsed(json.loads(data))
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
@@ -114,7 +110,7 @@ class StatCache:
         data = canonical_json(document)
         with contextlib.suppress(OSError):
             os.makedirs(self._folder, mode=0o700, exist_ok=True)
-            write_whole(self._path(root), hashlib.sha256(data).hexdigest().encode() + b"\n" + data)
+            write_checked(self._path(root), data)
             for path in list(self._oldest())[:-MAX_SNAPSHOTS]:
                 os.unlink(path)
 
