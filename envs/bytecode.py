@@ -166,11 +166,11 @@ class _Shelf:
 
     def has(self, source: str) -> bool:
         """Whether that source was compiled before, as far as names tell."""
-        return source in self._shard(source[:2])
+        return self._digest(source) is not None
 
     def link(self, source: str, target: str) -> str | None:
         """Make `target` the bytecode of that source: its digest, or None without. What is damaged is removed."""
-        digest = self._shard(source[:2]).get(source)
+        digest = self._digest(source)
         if digest is None:
             return None
         path = self._path(source, digest)
@@ -197,15 +197,17 @@ class _Shelf:
     def _path(self, source: str, digest: str) -> str:
         return os.path.join(self._root, source[:2], f"{source}-{digest}.pyc")
 
-    def _shard(self, name: str) -> dict[str, str]:
-        """Source → bytecode, by their digests."""
-        if name not in self._listed:
+    def _digest(self, source: str) -> str | None:
+        """Of the bytecode of that source, as its name tells it."""
+        shard = source[:2]
+        if shard not in self._listed:
             try:
-                names = [entry[:-4].split("-") for entry in os.listdir(os.path.join(self._root, name))]
+                names = os.listdir(os.path.join(self._root, shard))
             except OSError:
                 names = []
-            self._listed[name] = {pair[0]: pair[1] for pair in names if len(pair) == 2 and all(map(is_sha256, pair))}
-        return self._listed[name]
+            self._listed[shard] = {name[:64]: name[65:-4] for name in names}
+        digest = self._listed[shard].get(source)
+        return digest if is_sha256(digest) else None
 
 
 def _bytecode_path(source: str, interpreter: Interpreter) -> str:

@@ -124,11 +124,9 @@ def provide_layer(
         return layer
 
 
-def refuse_if_lock_fails(cache_root: str, lock: Lock, interpreter: Interpreter, terms: Terms) -> None:
-    """Raise EnvironmentBuildFailed when the layer of this lock failed a moment ago: before anything else is done."""
-    key = layer_key(cache_root, lock, interpreter)
-    if _finished(os.path.join(cache_root, "layers", key)) is None:
-        terms.refuse_if_failing(cache_root, key)
+def has_layer(cache_root: str, lock: Lock, interpreter: Interpreter) -> bool:
+    """Whether `provide_layer` has nothing to build."""
+    return _finished(os.path.join(cache_root, "layers", layer_key(cache_root, lock, interpreter))) is not None
 
 
 def _finished(root: str) -> Layer | None:

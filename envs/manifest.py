@@ -173,7 +173,7 @@ def path_problem(path: str) -> str | None:
         return f"is a path of more than {MAX_PATH_BYTES} bytes"
     if "\\" in path:
         return "has a backslash in its name"
-    if any(unicodedata.category(character) == "Cc" for character in path):
+    if not path.isprintable() and any(unicodedata.category(character) == "Cc" for character in path):
         return "has a control character in its name"
     if not unicodedata.is_normalized("NFC", path):
         return "is not in Unicode normal form C"

@@ -1,6 +1,7 @@
 """Build the environment of one code version, from a store, into a directory that does not exist yet."""
 
 import contextlib
+import hashlib
 import json
 import os
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from envs.disk import disk_bytes, write_whole
 from envs.errors import ArtifactCorrupt, CodeVersionNotFound, UnlockedRequirements
 from envs.interpreters import Interpreter, find_interpreter, probe, stamp
 from envs.layers import MARKER as LAYER_MARKER
-from envs.layers import ORDINARY, Layer, Terms, layer_in_use, refuse_if_lock_fails
+from envs.layers import ORDINARY, Layer, Terms, has_layer, layer_in_use, layer_key
 from envs.manifest import Manifest, canonical_json
 from envs.requirements_lock import lock_text, read_lock
 from envs.stores import ArtifactStore
@@ -127,8 +128,8 @@ def materialize(
         manifest = stored.verify()
         interpreter = find_interpreter(manifest.python)
         interpreter_stamp = stamp(interpreter.path)
-        if manifest.lock:
-            refuse_if_lock_fails(cache_root, manifest.lock, interpreter, terms)
+        if manifest.lock and not has_layer(cache_root, manifest.lock, interpreter):
+            terms.refuse_if_failing(cache_root, layer_key(cache_root, manifest.lock, interpreter))
         os.makedirs(os.path.dirname(root), mode=0o700, exist_ok=True)  # somebody may have emptied the cache
         os.mkdir(root, 0o755)
         project = os.path.join(root, PROJECT)
@@ -179,14 +180,19 @@ def _layer(
     report("layer")
     with open(os.path.join(root, PROJECT, manifest.lock.path), "rb") as file:
         data = file.read()
-    # Others share the layer by this digest: an artifact that lies about it would choose what they import.
     try:
-        honest = read_lock(manifest.lock.path, data) == manifest.lock
+        text = lock_text(data)
+        # Others share the layer by this digest: an artifact that lies about it would choose what they import.
+        honest = hashlib.sha256(text.encode()).hexdigest() == manifest.lock.sha256
+        if honest and not has_layer(cache_root, manifest.lock, interpreter):  # else it was read when that was built
+            honest = read_lock(manifest.lock.path, data) is not None
     except UnlockedRequirements as error:
         raise ArtifactCorrupt(artifact_id, f"its lock is none: {error.problem}") from None
+    except ValueError:
+        raise ArtifactCorrupt(artifact_id, "its lock is not UTF-8 text") from None
     if not honest:
         raise ArtifactCorrupt(artifact_id, "its lock is not the one that its manifest names")
-    return layer_in_use(cache_root, manifest.lock, lock_text(data), interpreter, terms)
+    return layer_in_use(cache_root, manifest.lock, text, interpreter, terms)
 
 
 def _import_paths(manifest: Manifest) -> list[str]:

@@ -109,7 +109,7 @@ def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
     """Lines without comments, continuations joined, with the number of the first; empty ones left out."""
     start, joined = 1, ""
     for number, line in enumerate([*text.split("\n"), ""], 1):
-        stripped = re.sub(r"(^|\s)#.*$", "", line)
+        stripped = re.sub(r"(^|\s)#.*$", "", line) if "#" in line else line
         if not joined:
             start = number
         if line.endswith("\\") and stripped == line:
