@@ -10,7 +10,7 @@ Every error is an EnvsError.
 """
 
 from envs.artifact import read_file
-from envs.cache import EnvCache, Lease
+from envs.cache import FINAL_PHASES, EnvCache, Lease
 from envs.capture import CodeVersion, capture
 from envs.difference import (
     Difference,
@@ -23,6 +23,7 @@ from envs.difference import (
 from envs.errors import (
     AmbiguousHash,
     ArtifactCorrupt,
+    BuildGivenUp,
     CacheUnusable,
     CaseCollision,
     CodeVersionNotFound,
@@ -74,9 +75,11 @@ from envs.wheel_building import store_wheels
 from envs.wheels import Wheel, WheelList, copy_wheels
 
 __all__ = [
+    "FINAL_PHASES",
     "AmbiguousHash",
     "ArtifactCorrupt",
     "ArtifactStore",
+    "BuildGivenUp",
     "CacheUnusable",
     "CachedLayer",
     "CachedVersion",

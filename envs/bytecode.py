@@ -10,9 +10,10 @@ import contextlib
 import hashlib
 import os
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Self
 
+from envs.child_processes import output_of
 from envs.disk import BLOCK_BYTES
 from envs.interpreters import Interpreter
 from envs.manifest import FileEntry, canonical_json, is_sha256
@@ -53,12 +54,19 @@ class Compilation:
     """
 
     def __init__(
-        self, cache_root: str, project: str, files: Sequence[FileEntry], interpreter: Interpreter, lock_descriptor: int
+        self,
+        cache_root: str,
+        project: str,
+        files: Sequence[FileEntry],
+        interpreter: Interpreter,
+        lock_descriptor: int,
+        given_up: Callable[[], bool] = bool,
     ) -> None:
         self._project = project
         self._sources = [file for file in files if file.path.endswith(".py")]
         self._interpreter = interpreter
         self._lock_descriptor = lock_descriptor
+        self._given_up = given_up
         self._shelf = _Shelf(cache_root, interpreter)
         self._compiler: subprocess.Popen[bytes] | None = None
         self._digests: dict[str, str] = {}  # of bytecode, by its path
@@ -103,11 +111,13 @@ class Compilation:
         """Wait. Gives the bytes of what is new, and the `compiled_digest` of all.
 
         A file that does not compile is no failure: templates of code live in projects, and an import would say so.
+        Raises BuildGivenUp when `given_up` says so.
         """
         new_bytes = 0
         if self._missing:
             assert self._compiler is not None
-            failed = self._compiler.wait() != 0  # killed, or out of space: whoever imports it compiles the rest
+            output_of(self._compiler, self._given_up)
+            failed = self._compiler.returncode != 0  # killed, or out of space: whoever imports it compiles the rest
             for path, source in self._missing.items():
                 target = f"{self._project}/{path}"
                 if failed:
@@ -121,8 +131,9 @@ class Compilation:
     def _start(self) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             [self._interpreter.path, "-I", "-S", "-c", _COMPILE],
-            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
             pass_fds=[self._lock_descriptor],
+            start_new_session=True,  # a Ctrl-C on our terminal is for us
         )  # fmt: skip
 
 

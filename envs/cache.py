@@ -11,6 +11,7 @@
 """
 
 import contextlib
+import dataclasses
 import logging
 import os
 import threading
@@ -19,7 +20,7 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 
 from envs.cache_root import usable_root
-from envs.errors import CacheUnusable, EnvironmentBroken, EnvironmentDamaged, explain_os_error
+from envs.errors import BuildGivenUp, CacheUnusable, EnvironmentBroken, EnvironmentDamaged, explain_os_error
 from envs.inspection import Damage, inspect_environment, inspect_layer, sampled_damage
 from envs.layers import Terms
 from envs.locks import exclusive, exclusive_now, take_shared, take_shared_to_read
@@ -31,6 +32,9 @@ from envs.trash import discard, empty_trash
 logger = logging.getLogger("envs")
 
 Progress = Callable[[str, str], None]
+
+# The phases that are the last of a lease: see EnvCache.
+FINAL_PHASES = frozenset({"done", "ready", "failed", "given up"})
 
 # Whoever lists or clears the cache holds a lease for a moment; so long it is no sign that somebody runs in it.
 LOOK_SECONDS = 0.2
@@ -44,9 +48,10 @@ class Lease:
     not pull the environment away under those who run in it.
     """
 
-    def __init__(self, cache: "EnvCache", code_version_hash: str) -> None:
+    def __init__(self, cache: "EnvCache", code_version_hash: str, given_up: Callable[[], bool] = bool) -> None:
         self._cache = cache
         self._hash = code_version_hash
+        self._given_up = given_up
         self._guard = threading.Lock()
         self._descriptor: int | None = None
         self.environment: Environment | None = None
@@ -54,7 +59,7 @@ class Lease:
     def __enter__(self) -> Environment:
         if self._descriptor is not None:
             raise RuntimeError("a lease is entered once; ask the cache for another one")
-        self._descriptor, self.environment = self._cache._acquire(self._hash)  # noqa: SLF001  # two halves of one protocol
+        self._descriptor, self.environment = self._cache._acquire(self._hash, self._given_up)  # noqa: SLF001  # two halves of one protocol
         return self.environment
 
     def __exit__(
@@ -96,8 +101,9 @@ class EnvCache:
 
     `root` is made when it is missing, for this user alone. `read_only`: it cannot be written, so only what is built
     already can be leased. `store`: where artifacts come from; None: only
-    what is built already. `on_progress(hash, phase)` is called in the building thread with fetch, verify,
-    layer, venv, compile, done. `retry_failed`: also try, once, what failed before this object was made.
+    what is built already. `on_progress(hash, phase)` is called in the leasing thread with fetch, verify,
+    layer, venv, compile; "wait" while another builder is at work; and at the end "done", "ready" (the other has built
+    it), "failed" or "given up". `retry_failed`: also try, once, what failed before this object was made.
     `offline`: install from what this machine has, or fail. Raises CacheUnusable.
     """
 
@@ -115,14 +121,15 @@ class EnvCache:
         self._on_progress = on_progress
         self._terms = Terms(forgive_before=time.time() if retry_failed else 0.0, offline=offline, store=store)
 
-    def lease(self, code_version_hash: str) -> Lease:
+    def lease(self, code_version_hash: str, *, given_up: Callable[[], bool] = bool) -> Lease:
         """A lease to be entered: `with cache.lease(hash) as environment`. Raises HashInvalid.
 
-        Entering builds the environment when it is not there, or waits for whoever is building it. It raises
-        CodeVersionNotFound, ArtifactCorrupt, PythonNotFound, EnvironmentBuildFailed, EnvironmentBroken,
-        EnvironmentDamaged, CacheUnusable and StoreUnusable.
+        Entering builds the environment when it is not there, or waits for whoever is building it. `given_up` is asked a
+        few times a second meanwhile: when it says so, the build is ended with all that it started, nothing of it is
+        left or remembered, and entering raises BuildGivenUp. Else it raises CodeVersionNotFound, ArtifactCorrupt,
+        PythonNotFound, EnvironmentBuildFailed, EnvironmentBroken, EnvironmentDamaged, CacheUnusable and StoreUnusable.
         """
-        return Lease(self, check_hash(code_version_hash))
+        return Lease(self, check_hash(code_version_hash), given_up)
 
     def is_ready(self, code_version_hash: str) -> bool:
         """Whether a lease would be had without building."""
@@ -143,7 +150,7 @@ class EnvCache:
     def _path(self, code_version_hash: str) -> str:
         return os.path.join(self.root, "versions", code_version_hash)
 
-    def _acquire(self, code_version_hash: str) -> tuple[int, Environment]:
+    def _acquire(self, code_version_hash: str, given_up: Callable[[], bool]) -> tuple[int, Environment]:
         root = self._path(code_version_hash)
         lease_path = self.lease_path(code_version_hash)
         # What is outdated runs on as it is where it cannot be built again: on a build of the same minor version.
@@ -169,7 +176,14 @@ class EnvCache:
                     self._put_aside(damage)
                 # Between the end of the build and the next lock it may be removed again: then all of it once
                 # more.
-                stays = self._build(code_version_hash, root, lease_path)
+                report = self._reporter(code_version_hash)
+                terms = dataclasses.replace(self._terms, given_up=given_up, report=report)
+                try:
+                    stays = self._build(code_version_hash, root, lease_path, terms)
+                except BaseException as error:
+                    if read_environment(root, code_version_hash) is None:
+                        report("given up" if isinstance(error, BuildGivenUp) else "failed")
+                    raise
 
     def _put_aside(self, damage: Damage) -> None:
         logger.warning("environment %s: %s: looking at all of it", damage.code_version_hash, damage.problem)
@@ -197,13 +211,16 @@ class EnvCache:
                 os.makedirs(os.path.join(self.root, name), mode=0o700, exist_ok=True)
             return take_shared(lease_path)
 
-    def _build(self, code_version_hash: str, root: str, lease_path: str) -> bool:
+    def _build(self, code_version_hash: str, root: str, lease_path: str, terms: Terms) -> bool:
         """Build it, unless somebody else has. Returns whether it stays outdated, since somebody runs in it."""
-        with exclusive(os.path.join(self.root, "locks", f"version-{code_version_hash}.lock")) as lock_descriptor:
+        with exclusive(
+            os.path.join(self.root, "locks", f"version-{code_version_hash}.lock"), terms.wait
+        ) as lock_descriptor:
             environment = read_environment(root, code_version_hash)
             if environment:
                 missing = environment.missing_part()
                 if not missing and not environment.is_outdated():
+                    terms.report("ready")
                     return False
                 with exclusive_now(lease_path, patience_seconds=LOOK_SECONDS) as alone:
                     if not alone and missing:
@@ -222,15 +239,7 @@ class EnvCache:
                 discard(self.root, root)
             empty_trash(self.root)
             try:
-                materialize(
-                    self.root,
-                    root,
-                    code_version_hash,
-                    self.store,
-                    lock_descriptor,
-                    lambda phase: self._report(code_version_hash, phase),
-                    self._terms,
-                )
+                materialize(self.root, root, code_version_hash, self.store, lock_descriptor, terms)
             except BaseException:
                 # Nobody runs in one without a marker; one with it is finished, whatever went wrong
                 # afterwards.
@@ -240,9 +249,17 @@ class EnvCache:
                 raise
         return False
 
-    def _report(self, code_version_hash: str, phase: str) -> None:
-        if self._on_progress:
-            self._on_progress(code_version_hash, phase)
+    def _reporter(self, code_version_hash: str) -> Callable[[str], None]:
+        """Tells each phase once, and how it ended if anything was told."""
+        last = ""
+
+        def report(phase: str) -> None:
+            nonlocal last
+            if self._on_progress and phase != last and (last or phase not in FINAL_PHASES):
+                last = phase
+                self._on_progress(code_version_hash, phase)
+
+        return report
 
     @contextlib.contextmanager
     def _os_errors(self) -> Iterator[None]:

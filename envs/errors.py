@@ -219,6 +219,13 @@ class IndexUnreachable(EnvironmentBuildFailed):
     fault = "machine"
 
 
+class BuildGivenUp(EnvsError):
+    """Nobody wants what was being built any more: that is no failure, and nothing of it is left."""
+
+    def __init__(self) -> None:
+        super().__init__("the build was given up; it is begun again when it is wanted")
+
+
 class WheelsUnusable(EnvsError):
     """Wheels in a store are missing, damaged or not those of the lock; `problem` says which."""
 

@@ -6,7 +6,9 @@ import glob
 import os
 import shutil
 import subprocess
+from collections.abc import Callable
 
+from envs.child_processes import output_of, started
 from envs.errors import CacheUnusable, StoreUnusable, WheelsUnusable, build_failed
 from envs.interpreters import Interpreter
 from envs.manifest import Lock
@@ -32,20 +34,22 @@ _MISLEADING = (
 class Installer:
     """Runs uv for the virtual environment `root`, and writes all that it says to `log_path`.
 
-    `lock_descriptor` is inherited by what is started.
+    `lock_descriptor` is inherited by what is started, and nothing of that is left once `given_up` says so.
     """
 
-    def __init__(self, root: str, lock_descriptor: int, log_path: str) -> None:
+    def __init__(self, root: str, lock_descriptor: int, log_path: str, given_up: Callable[[], bool] = bool) -> None:
         self.root = root
         self._lock_descriptor = lock_descriptor
         self._path = log_path
+        self._given_up = given_up
         self._written: list[str] = []
         self.log_path: str | None = log_path
 
     def sync(self, lock: str, *, offline: bool, wheels: str | None = None) -> str | None:
         """Install exactly what the file `lock` names; None, or what uv said when it failed.
 
-        `wheels`: a folder to take them from, instead of an index. Raises CacheUnusable when the disk is full.
+        `wheels`: a folder to take them from, instead of an index. Raises BuildGivenUp, and CacheUnusable when the disk
+        is full.
         """
         output = self._sync(lock, wheels, offline=offline)
         # uv installs many packages at once: where two ship one file, each build would have that of whoever came last.
@@ -65,14 +69,14 @@ class Installer:
         ]  # fmt: skip
         # The output comes through a pipe, not into the log itself: on a full disk the reason is all we want to
         # keep.
-        done = subprocess.run(
-            command, cwd=self.root, env=_environ(offline=offline), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, pass_fds=[self._lock_descriptor], check=False,
-        )  # fmt: skip
-        output = done.stdout.decode("utf-8", "replace")
+        with started(
+            command, cwd=self.root, env=_environ(offline=offline), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            pass_fds=[self._lock_descriptor],
+        ) as process:  # fmt: skip
+            output = output_of(process, self._given_up).decode("utf-8", "replace")
         where = " (without a network)" if offline else ""
-        self.note(f"$ {' '.join(command)}{where}\n{output}\nexit code {done.returncode}")
-        if not done.returncode:
+        self.note(f"$ {' '.join(command)}{where}\n{output}\nexit code {process.returncode}")
+        if not process.returncode:
             return None
         if is_disk_full(self.root, output):
             raise _full(self.root)
@@ -101,7 +105,7 @@ def install(
 ) -> None:
     """`lock_file`: the lock as uv reads it. `store`: where its wheels may be; they are tried before an index is asked.
 
-    Raises EnvironmentBuildFailed, CacheUnusable, OSError.
+    Raises EnvironmentBuildFailed, BuildGivenUp, CacheUnusable, OSError.
     """
     problems = []
     files = files_of(store)

@@ -11,13 +11,12 @@ import contextlib
 import hashlib
 import json
 import os
-import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from envs.disk import disk_bytes, write_whole
-from envs.errors import EnvironmentBuildFailed
+from envs.errors import BuildGivenUp, EnvironmentBuildFailed
 from envs.failures import forget, refuse_if_failing, remember
 from envs.file_lists import seal
 from envs.installing import Installer, install
@@ -26,6 +25,7 @@ from envs.locks import exclusive, take_shared
 from envs.manifest import Lock, canonical_json
 from envs.pylock import is_pylock
 from envs.stores import ArtifactStore
+from envs.trash import discard, empty_trash
 from envs.virtual_environment import create_virtual_environment
 from envs.wheel_building import requirements_of
 
@@ -49,12 +49,25 @@ class Terms:
     """On which a layer is built. `forgive_before`: see `refuse_if_failing`. `store`: where wheels may be.
 
     offline: without a network or an index, to find out whether that can be done; a failure is then not remembered,
-    since it says nothing about those who may use one.
+    since it says nothing about those who may use one. given_up: asked a few times a second whether nobody wants it any
+    more. report: gets each phase as it begins.
     """
 
     forgive_before: float = 0.0
     offline: bool = False
     store: ArtifactStore | None = None
+    given_up: Callable[[], bool] = bool  # False
+    report: Callable[[str], object] = str  # nothing comes of it
+
+    def begin(self, phase: str) -> None:
+        """Tell that a phase begins. Raises BuildGivenUp."""
+        if self.given_up():
+            raise BuildGivenUp
+        self.report(phase)
+
+    def wait(self) -> None:
+        """While another builder is at work, see `exclusive`. Raises BuildGivenUp."""
+        self.begin("wait")
 
     def refuse_if_failing(self, cache_root: str, key: str) -> None:
         """Raise EnvironmentBuildFailed when the layer failed a moment ago."""
@@ -97,8 +110,8 @@ def provide_layer(
     """The finished layer of this lock, built when it is not there.
 
     Any number of processes may ask at once; one builds. Raises EnvironmentBuildFailed, also without another try when
-    it failed a moment ago (see `refuse_if_failing`), CacheUnusable, OSError; a failed build leaves nothing but its log
-    and a note of it.
+    it failed a moment ago (see `refuse_if_failing`), BuildGivenUp, CacheUnusable, OSError; a failed build leaves
+    nothing but its log and a note of it.
     """
     key = layer_key(cache_root, lock, interpreter)
     root = os.path.join(cache_root, "layers", key)
@@ -106,19 +119,19 @@ def provide_layer(
         return layer
     for folder in ("layers", "locks", "logs"):
         os.makedirs(os.path.join(cache_root, folder), mode=0o700, exist_ok=True)
-    with exclusive(os.path.join(cache_root, "locks", f"layer-{key}.lock")) as lock_descriptor:
+    with exclusive(os.path.join(cache_root, "locks", f"layer-{key}.lock"), terms.wait) as lock_descriptor:
         if layer := _finished(root):
             return layer
         terms.refuse_if_failing(cache_root, key)
         try:
             layer = _build(cache_root, root, key, lock, lock_text, interpreter, lock_descriptor, terms)
         except EnvironmentBuildFailed as error:
-            shutil.rmtree(root, ignore_errors=True)
+            _remove(cache_root, root)
             if terms.offline:
                 raise
             raise remember(cache_root, f"layer-{key}", error) from error
         except BaseException:
-            shutil.rmtree(root, ignore_errors=True)
+            _remove(cache_root, root)
             raise
         forget(cache_root, f"layer-{key}")
         return layer
@@ -138,6 +151,13 @@ def _finished(root: str) -> Layer | None:
         return None
 
 
+def _remove(cache_root: str, root: str) -> None:
+    # Away in one step: what was killed a moment ago may still write.
+    with contextlib.suppress(OSError):
+        discard(cache_root, root)
+    empty_trash(cache_root)
+
+
 def _build(
     cache_root: str,
     root: str,
@@ -149,7 +169,7 @@ def _build(
     terms: Terms,
 ) -> Layer:
     if os.path.lexists(root):  # a killed build
-        shutil.rmtree(root)
+        _remove(cache_root, root)
     os.mkdir(root, 0o755)
     site_packages = create_virtual_environment(root, interpreter, os.path.join(cache_root, "virtualenv"))
     name = PYLOCK_COPY if is_pylock(lock.path) else LOCK_COPY
@@ -159,7 +179,7 @@ def _build(
     with open(os.path.join(root, "uv.toml"), "w", encoding="utf-8"):
         pass
     log_path = os.path.join(cache_root, "logs", f"layer-{key}{'-offline' if terms.offline else ''}.log")
-    installer = Installer(root, lock_descriptor, log_path)
+    installer = Installer(root, lock_descriptor, log_path, terms.given_up)
     install(installer, name, lock, lock_text, interpreter, terms.store, offline=terms.offline)
     files = seal(root)
     write_whole(os.path.join(root, FILES), files)

@@ -10,16 +10,22 @@ import contextlib
 import fcntl
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 # Looking whether a lock is held takes microseconds: the next try finds it free.
 RETRY_SECONDS = 0.001
 
+# The longest pause between two looks while somebody else builds, which takes from a tenth of a second to minutes.
+LOOK_SECONDS = 0.05
+
 
 @contextlib.contextmanager
-def exclusive(path: str) -> Iterator[int]:
-    """Wait for the lock and hold it. Gives the descriptor, for `pass_fds` of what must not outlive it."""
-    descriptor = _take(path, fcntl.LOCK_EX)
+def exclusive(path: str, waiting: Callable[[], None] | None = None) -> Iterator[int]:
+    """Wait for the lock and hold it. Gives the descriptor, for `pass_fds` of what must not outlive it.
+
+    `waiting` is called a few times a second while somebody else has it; what that raises ends the wait.
+    """
+    descriptor = _take(path, fcntl.LOCK_EX, waiting)
     try:
         yield descriptor
     finally:
@@ -90,17 +96,33 @@ def take_shared_to_read(*paths: str) -> int:
     return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
 
-def _take(path: str, kind: int) -> int:
+def _take(path: str, kind: int, waiting: Callable[[], None] | None = None) -> int:
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(descriptor, kind)
+            if waiting:
+                _look_until_taken(descriptor, kind, waiting)
+            else:
+                fcntl.flock(descriptor, kind)
             if _is_there(descriptor, path):
                 return descriptor
         except BaseException:
             os.close(descriptor)
             raise
         os.close(descriptor)
+
+
+def _look_until_taken(descriptor: int, kind: int, waiting: Callable[[], None]) -> None:
+    pause = RETRY_SECONDS
+    while True:
+        try:
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waiting()
+            time.sleep(pause)
+            pause = min(2 * pause, LOOK_SECONDS)
+        else:
+            return
 
 
 def _is_there(descriptor: int, path: str) -> bool:

@@ -4,7 +4,6 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from envs.disk import disk_bytes, write_whole
 from envs.errors import ArtifactCorrupt, CodeVersionNotFound, UnlockedRequirements
 from envs.interpreters import Interpreter, find_interpreter, probe, stamp
 from envs.layers import MARKER as LAYER_MARKER
-from envs.layers import ORDINARY, Layer, Terms, has_layer, layer_in_use, layer_key
+from envs.layers import Layer, Terms, has_layer, layer_in_use, layer_key
 from envs.manifest import Manifest, canonical_json
 from envs.requirements_lock import lock_text, read_lock
 from envs.stores import ArtifactStore
@@ -110,21 +109,20 @@ def materialize(
     code_version_hash: str,
     store: ArtifactStore | None,
     lock_descriptor: int,
-    report: Callable[[str], None],
-    terms: Terms = ORDINARY,
+    terms: Terms,
 ) -> None:
     """Fetch, verify, extract, install, compile, and last of all write the marker.
 
     `lock_descriptor` is inherited by what is started. `terms`: see there. Raises
-    CodeVersionNotFound, ArtifactCorrupt, PythonNotFound, EnvironmentBuildFailed, CacheUnusable, OSError; what was
-    made until then is the caller's to remove.
+    CodeVersionNotFound, ArtifactCorrupt, PythonNotFound, EnvironmentBuildFailed, BuildGivenUp, CacheUnusable, OSError;
+    what was made until then is the caller's to remove.
     """
-    report("fetch")
+    terms.begin("fetch")
     if store is None:
         raise CodeVersionNotFound(code_version_hash, f"{cache_root} (no artifact store was given)")
     with contextlib.ExitStack() as held:
         stored = held.enter_context(store.get(code_version_hash))
-        report("verify")
+        terms.begin("verify")
         manifest = stored.verify()
         interpreter = find_interpreter(manifest.python)
         interpreter_stamp = stamp(interpreter.path)
@@ -133,18 +131,20 @@ def materialize(
         os.makedirs(os.path.dirname(root), mode=0o700, exist_ok=True)  # somebody may have emptied the cache
         os.mkdir(root, 0o755)
         project = os.path.join(root, PROJECT)
-        compilation = held.enter_context(Compilation(cache_root, project, manifest.files, interpreter, lock_descriptor))
+        compilation = held.enter_context(
+            Compilation(cache_root, project, manifest.files, interpreter, lock_descriptor, terms.given_up)
+        )
         extract(stored.file, manifest, project, stored.artifact_id)
         compilation.begin()
         with open(os.path.join(root, MANIFEST), "wb") as file:
             file.write(manifest.to_bytes())
-        layer = held.enter_context(_layer(cache_root, root, manifest, interpreter, stored.artifact_id, report, terms))
-        report("venv")
+        layer = held.enter_context(_layer(cache_root, root, manifest, interpreter, stored.artifact_id, terms))
+        terms.begin("venv")
         site_packages = create_virtual_environment(root, interpreter, os.path.join(cache_root, "virtualenv"))
         import_paths = _import_paths(manifest)
         with open(os.path.join(site_packages, PATH_FILE), "w", encoding="utf-8") as text_file:
             text_file.write(_path_file(root, import_paths, layer))
-        report("compile")
+        terms.begin("compile")
         compiled_bytes, compiled_sha256 = compilation.finish()
         marker = {
             "artifact_id": stored.artifact_id,
@@ -163,7 +163,7 @@ def materialize(
             "size_bytes": disk_bytes(root),
         }
         write_whole(os.path.join(root, MARKER), canonical_json(marker))
-    report("done")
+    terms.report("done")
 
 
 def _layer(
@@ -172,12 +172,11 @@ def _layer(
     manifest: Manifest,
     interpreter: Interpreter,
     artifact_id: str,
-    report: Callable[[str], None],
     terms: Terms,
 ) -> contextlib.AbstractContextManager[Layer | None]:
     if manifest.lock is None:
         return contextlib.nullcontext()
-    report("layer")
+    terms.begin("layer")
     with open(os.path.join(root, PROJECT, manifest.lock.path), "rb") as file:
         data = file.read()
     try:

@@ -74,12 +74,13 @@ class Advancer:
         self._abandoning = threading.Event()
 
     def stop(self) -> None:
-        """Make every `advance` return before its next step."""
+        """Make every `advance` return before its next step, also the one whose environment is still being built."""
         self._stopping.set()
+        self._supervisor.drain()
 
     def abandon(self) -> None:
         """Make every `advance` return now: the steps in progress are ended, and the next driver repeats them."""
-        self._stopping.set()
+        self.stop()
         self._abandoning.set()
 
     def advance(self, run_id: str) -> datetime | None:

@@ -76,6 +76,7 @@ class Supervisor:
         self._slots = FairSlots(slots)
         self._lanes = Lanes(slots)
         self._closing = threading.Event()
+        self._draining = threading.Event()
         # A supervisor that is dropped without close leaves nothing either; also runs at interpreter exit.
         self._finalizer = weakref.finalize(self, _close_in, os.getpid(), self._versions)
 
@@ -149,15 +150,19 @@ class Supervisor:
     ) -> Ending:
         version = self._versions.get(code_version_hash)
         stdout, stderr = self._streams(code_version_hash, request)
+
+        def unwanted() -> bool:
+            return self._draining.is_set() or cancelled()
+
         began = time.monotonic()
         limit = START_TIMEOUT_SECONDS if timeout_seconds is None else min(timeout_seconds, START_TIMEOUT_SECONDS)
         with contextlib.ExitStack() as holding:
             try:
-                zygote = holding.enter_context(version.in_use(request.modules, Patience(limit, cancelled)))
+                zygote = holding.enter_context(version.in_use(request.modules, Patience(limit, unwanted)))
             except GivenUp as given_up:
                 return Ending(ended_by=given_up.ended_by, wall_seconds=time.monotonic() - began)
             # The slot comes last: whoever waits for an environment to be built keeps nobody else from running.
-            if not holding.enter_context(self._slots.one(code_version_hash, cancelled)) or cancelled():
+            if not holding.enter_context(self._slots.one(code_version_hash, unwanted)) or unwanted():
                 return Ending(ended_by="cancel")
             step = zygote.take()
             try:
@@ -217,12 +222,21 @@ class Supervisor:
         The modules of `functions` are imported ahead, besides those under `[tool.hwe] preload`. Returns the modules
         that could not be imported, and why; raises what `run` raises.
         """
-        with self._versions.get(code_version_hash).in_use(map(module_of, functions)) as zygote:
+        patience = Patience(given_up=self._draining.is_set)
+        with self._versions.get(code_version_hash).in_use(map(module_of, functions), patience) as zygote:
             return dict(zygote.preload_errors)
 
+    def drain(self) -> None:
+        """Begin nothing more: what waits for an environment, for an interpreter to start or for a slot is cancelled.
+
+        Steps that have begun go on. Safe in a signal handler.
+        """
+        self._draining.set()
+
     def close(self) -> None:
-        """End every step, zygote and lease of this supervisor. Safe to call twice."""
+        """End every step, build, zygote and lease of this supervisor. Safe to call twice."""
         self._closing.set()
+        self._draining.set()
         self._lanes.close()
         self._finalizer()
 

@@ -8,8 +8,9 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, wait
 
-from envs import EnvCache, Environment, EnvsError, Lease, read_project_settings
+from envs import BuildGivenUp, EnvCache, Environment, EnvsError, Lease, read_project_settings
 from runner import sandbox as sandboxes
 from runner.child_files import ChildFiles
 from runner.child_programs import ChildPrograms
@@ -41,6 +42,9 @@ class Version:
         self._warden = warden
         self._options = options
         self._compiled = True
+        self._building: Future[Lease] | None = None
+        self._waiting = 0  # so many want a zygote and have none yet
+        self._counting = threading.Lock()
         self._lease: Lease | None = None
         self._environment: Environment | None = None
         self._zygote: Zygote | None = None
@@ -58,15 +62,16 @@ class Version:
         for as long as `patience` has it: whoever has a time limit has it for its imports too. Raises `GivenUp`.
         """
         patience = patience or Patience()
-        while not self._lock.acquire(timeout=ASK_SECONDS):
-            if patience.given_up():
-                raise GivenUp("cancel")
-        try:
-            self._modules = tuple(dict.fromkeys((*self._modules, *modules)))
-            zygote = self._started(patience)
-            self._users[zygote] += 1
-        finally:
-            self._lock.release()
+        with self._among_those_who_wait():
+            while not self._lock.acquire(timeout=ASK_SECONDS):
+                if patience.given_up():
+                    raise GivenUp("cancel")
+            try:
+                self._modules = tuple(dict.fromkeys((*self._modules, *modules)))
+                zygote = self._started(patience)
+                self._users[zygote] += 1
+            finally:
+                self._lock.release()
         try:
             yield zygote
         finally:
@@ -77,6 +82,16 @@ class Version:
                     del self._users[zygote]
                     if zygote is not self._zygote:
                         zygote.close()
+
+    @contextlib.contextmanager
+    def _among_those_who_wait(self) -> Iterator[None]:
+        with self._counting:
+            self._waiting += 1
+        try:
+            yield
+        finally:
+            with self._counting:
+                self._waiting -= 1
 
     def _started(self, patience: Patience) -> Zygote:
         if self._closed:
@@ -92,11 +107,35 @@ class Version:
             self._replace(None)
             self._give_back()
         if self._zygote is None:
-            if self._environment is None:
-                self._lease = self._cache.lease(self._hash)
-                self._environment = self._lease.__enter__()
-            self._zygote = self._start(self._environment, patience)
+            environment = self._environment or self._leased(patience)
+            self._zygote = self._start(environment, patience)
         return self._zygote
+
+    def _leased(self, patience: Patience) -> Environment:
+        """The environment, which a thread of its own builds for as long as anybody waits for it, whoever that is."""
+        while True:
+            if self._building is None:
+                self._building = Future()
+                threading.Thread(target=self._build, args=(self._building,), name="hwe-build").start()
+            if not wait([self._building], ASK_SECONDS).done:
+                if patience.given_up():
+                    raise GivenUp("cancel")
+                continue
+            building, self._building = self._building, None
+            with contextlib.suppress(BuildGivenUp):  # by those who were here before
+                self._lease = building.result()
+                self._environment = self._lease.environment
+                assert self._environment is not None
+                return self._environment
+
+    def _build(self, building: Future[Lease]) -> None:
+        lease = self._cache.lease(self._hash, given_up=lambda: not self._waiting)
+        try:
+            lease.__enter__()
+        except BaseException as error:  # noqa: BLE001 - it is theirs who wait
+            building.set_exception(error)
+        else:
+            building.set_result(lease)
 
     def _start(self, environment: Environment, patience: Patience) -> Zygote:
         """A zygote that has imported what it can ahead of any step."""
@@ -203,6 +242,9 @@ class Version:
                 always_cleanup.callback(zygote.close)
 
     def _give_back(self) -> None:
+        building, self._building = self._building, None
+        if building is not None and building.exception() is None:  # it ends soon: nobody waits for it any more
+            building.result().release()
         lease, self._lease, self._environment = self._lease, None, None
         if lease is not None:
             lease.release()

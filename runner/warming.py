@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from typing import Literal
 
-from envs import ArtifactStore, EnvCache, EnvsError
+from envs import FINAL_PHASES, ArtifactStore, EnvCache, EnvsError
 from runner.definition import Definition, Task
 from runner.errors import RunnerError
 from runner.ledger import Ledger, VersionCensus
@@ -60,6 +60,7 @@ class Warmer:
         self.cache = EnvCache(cache_root, store, on_progress=self._phase, retry_failed=True, offline=offline)
         self._on_phase = on_phase
         self._lock = threading.Lock()
+        self._stopped = threading.Event()
         self._began: dict[str, list[tuple[str, float]]] = {}
 
     def warm(
@@ -69,11 +70,12 @@ class Warmer:
         jobs: int,
         supervisor: Supervisor | None = None,
         functions: Mapping[str, Collection[str]] | None = None,
-    ) -> Iterator[Warmed]:
+    ) -> Generator[Warmed, None, None]:
         """One for each version, as they get ready.
 
         `supervisor`, on this cache: also start each version's zygote and import its [tool.hwe] preload and the modules
-        of its `functions`. Raises nothing that only one version suffers from.
+        of its `functions`. Raises nothing that only one version suffers from. Left before its end, as by a Ctrl-C, it
+        gives up what is being built.
         """
         pool = ThreadPoolExecutor(jobs, thread_name_prefix="hwe-warm")
         try:
@@ -84,6 +86,11 @@ class Warmer:
             ]
             for future in as_completed(futures):
                 yield future.result()
+        except BaseException:
+            self._stopped.set()
+            if supervisor is not None:
+                supervisor.drain()
+            raise
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -91,7 +98,7 @@ class Warmer:
         began = time.monotonic()
         failure: EnvsError | RunnerError | None = None
         try:
-            with self.cache.lease(code_version_hash):
+            with self.cache.lease(code_version_hash, given_up=self._stopped.is_set):
                 if supervisor is not None:
                     self._note(code_version_hash, IMPORT)
                     if errors := supervisor.warm(code_version_hash, functions):
@@ -102,7 +109,7 @@ class Warmer:
         with self._lock:
             phases = self._began.pop(code_version_hash, [])
         self._on_phase(code_version_hash, "failed" if failure else "done")
-        built = any(name not in {"done", IMPORT} for name, _ in phases)
+        built = any(name not in {"wait", IMPORT} for name, _ in phases)
         return Warmed(
             code_version_hash,
             "failed" if failure else "built" if built else "ready",
@@ -115,7 +122,7 @@ class Warmer:
         )
 
     def _phase(self, code_version_hash: str, phase: str) -> None:
-        if phase != "done":  # of the environment; who is warming says when all of it is
+        if phase not in FINAL_PHASES:  # of the environment; who is warming says when all of it is
             self._note(code_version_hash, phase)
 
     def _note(self, code_version_hash: str, phase: str) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import logging
 import os
+import signal
 import sys
+from collections.abc import Iterator
+from types import FrameType
 from typing import TextIO
 
 # Exit codes: 0 done, 1 the answer is no, 2 wrong usage, 3 could not do it.
@@ -55,6 +59,20 @@ def _open_streams() -> None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - for the rest of the process
         elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+@contextlib.contextmanager
+def ended_by_sigterm() -> Iterator[None]:
+    """A SIGTERM leaves the body as a Ctrl-C does, with an exit code of its own: what was begun is cleared away."""
+
+    def leave(number: int, _frame: FrameType | None) -> None:
+        sys.exit(128 + number)
+
+    previous = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 def complain(message: str) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import asdict
 from typing import Any
 
 from envs import DirectoryStore
+from runner.cli import ended_by_sigterm
 from runner.cli.installation import opened
 from runner.cli.progress import Reporter
 from runner.sandbox import LEVELS, guarantees_of
@@ -29,7 +31,7 @@ def examine_active(settings: Settings, told: Reporter) -> dict[str, Any]:
 
     Raises what the ledger raises.
     """
-    with opened(settings) as installation:
+    with ended_by_sigterm(), opened(settings) as installation:
         census = {one.code_version_hash: one for one in installation.ledger.census()}
         # Of a store that is far away, what there are copies of.
         store = (
@@ -38,7 +40,8 @@ def examine_active(settings: Settings, told: Reporter) -> dict[str, Any]:
             else installation.store
         )
         warmer = Warmer(str(settings.cache), store, told.building, offline=True)
-        warmed = {one.code_version_hash: one for one in warmer.warm(census, jobs=os.cpu_count() or 1)}
+        with contextlib.closing(warmer.warm(census, jobs=os.cpu_count() or 1)) as warming:
+            warmed = {one.code_version_hash: one for one in warming}
     return {
         "versions": [
             {

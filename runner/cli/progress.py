@@ -15,10 +15,13 @@ from rich.markup import escape
 from rich.spinner import Spinner
 from rich.table import Table
 
+from envs import FINAL_PHASES
 from runner.advance import Progress
 from runner.cli import give_up_stderr
 
 _FINAL = {"completed", "failed", "cancelled"}
+
+_IN_WORDS = {"wait": "waiting for another builder"}  # other phases of a build are words already
 
 
 class Reporter(Protocol):
@@ -51,7 +54,7 @@ class PlainReporter:
         self.say(f"run {event.run_id} {what}{event.status.replace('_', ' ')}{detail}")
 
     def building(self, code_version_hash: str, phase: str) -> None:
-        self.say(f"environment {code_version_hash[:12]}: {phase}")
+        self.say(f"environment {code_version_hash[:12]}: {_IN_WORDS.get(phase, phase)}")
 
 
 class LiveReporter:
@@ -81,10 +84,10 @@ class LiveReporter:
     def building(self, code_version_hash: str, phase: str) -> None:
         key = f"environment {code_version_hash[:12]}"
         with self._lock:
-            if phase in {"done", "failed"}:
+            if phase in FINAL_PHASES:
                 self._rows.pop(key, None)
             else:
-                self._rows[key] = (phase, "building", time.monotonic())
+                self._rows[key] = (_IN_WORDS.get(phase, phase), "building", time.monotonic())
 
     def _table(self) -> Table:
         table = Table.grid(padding=(0, 2))

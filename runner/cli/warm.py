@@ -16,7 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from envs import capture
-from runner.cli import ANSWER_IS_NO, render, set_up_logging
+from runner.cli import ANSWER_IS_NO, ended_by_sigterm, render, set_up_logging
 from runner.cli.installation import Installation, opened
 from runner.cli.progress import Reporter, reporter
 from runner.settings import load_settings
@@ -57,7 +57,7 @@ def warm_command(
     set_up_logging(verbose=False)
     if project is None and not (versions or active or everything):
         project = Path()
-    with opened(load_settings(project or Path(), captures=project is not None)) as installation:
+    with ended_by_sigterm(), opened(load_settings(project or Path(), captures=project is not None)) as installation:
         wanted = _wanted(installation, versions or [], project, active=active, everything=everything)
         warmed = _warm(installation, wanted, jobs, zygotes=zygotes)
     order = {name: number for number, name in enumerate(wanted)}
@@ -101,7 +101,8 @@ def _warm(installation: Installation, wanted: list[str], jobs: int, *, zygotes: 
             supervisor = always_cleanup.enter_context(Supervisor(warmer.cache, level, slots=1))
             functions = functions_of(installation.ledger, installation.ledger.census())
         warmed: list[Warmed] = []
-        for one in warmer.warm(wanted, jobs=jobs, supervisor=supervisor, functions=functions):
+        warming = warmer.warm(wanted, jobs=jobs, supervisor=supervisor, functions=functions)
+        for one in always_cleanup.enter_context(contextlib.closing(warming)):
             warmed.append(one)
             _report(told, one, len(warmed), wanted)
         return warmed

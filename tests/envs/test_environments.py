@@ -136,7 +136,7 @@ def test_a_corrupt_artifact_builds_nothing(cache, store, version, phases):
         file.write(b"XX")
     with pytest.raises(envs.ArtifactCorrupt), cache.lease(version.hash):
         pass
-    assert phases == ["fetch", "verify"]
+    assert phases == ["fetch", "verify", "failed"]
     assert left_in(cache, "versions") == []
 
 

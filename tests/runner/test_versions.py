@@ -3,14 +3,18 @@
 import logging
 import os
 import shutil
+import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from runner import Supervisor, versions, zygote
+from envs import capture
+from runner import RunnerError, Supervisor, versions, zygote
 from runner.child_files import PROGRAM
+from tests.support.slow_package import SlowPackage
 
 
 @pytest.fixture
@@ -176,3 +180,65 @@ def test_a_cache_that_takes_no_compiled_program_runs_without(cache, imports):
     Path(cache.root, "child").write_text("in the way")
     with Supervisor(cache) as supervisor:
         assert supervisor.run(imports, "ahead.where").status == "completed"
+
+
+@pytest.fixture
+def slow(tmp_path, monkeypatch):
+    package = SlowPackage(tmp_path / "slow")
+    for name, value in package.environment.items():
+        monkeypatch.setenv(name, value)
+    return package
+
+
+@pytest.fixture
+def waiting(slow, cache, tmp_path):
+    """A version whose environment takes until the slow package is open."""
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "pyproject.toml").write_text(f'[tool.hwe]\npython = "{sys.version_info[0]}.{sys.version_info[1]}"\n')
+    (project / "requirements.txt").write_text(slow.lock)
+    (project / "steps.py").write_text("def one():\n    return 1\n")
+    version = capture(project)
+    cache.store.put(version)
+    return version.hash
+
+
+def test_a_build_goes_on_for_as_long_as_any_step_waits_for_it(supervisor, cache, slow, waiting):
+    unwanted = [threading.Event() for _ in range(2)]
+    steps = [supervisor.submit(waiting, "steps.one", cancelled=event.is_set) for event in unwanted]
+    builder = slow.wait_for_builder()
+    unwanted[0].set()
+    unwanted[1].set()
+    assert [step.result().status for step in steps] == ["cancelled"] * 2
+    slow.wait_for_no_builder()
+    unwanted = [threading.Event() for _ in range(2)]
+    steps = [supervisor.submit(waiting, "steps.one", cancelled=event.is_set) for event in unwanted]
+    builder = slow.wait_for_builder()
+    unwanted[0].set()
+    assert steps[0].result().status == "cancelled"
+    assert slow.builders() == [builder]
+    slow.open()
+    assert steps[1].result().unwrap() == 1
+
+
+def test_closing_ends_what_is_being_built(cache, slow, waiting):
+    supervisor = Supervisor(cache, "none")
+    step = supervisor.submit(waiting, "steps.one")
+    problems = []
+
+    def warm():
+        try:
+            supervisor.warm(waiting)
+        except RunnerError as error:
+            problems.append(type(error).__name__)
+
+    thread = threading.Thread(target=warm)
+    thread.start()
+    slow.wait_for_builder()
+    supervisor.close()
+    assert step.result().status == "cancelled"
+    thread.join()
+    assert problems == ["GivenUp"]
+    slow.wait_for_no_builder()
+    assert os.listdir(Path(cache.root, "layers")) == os.listdir(Path(cache.root, "versions")) == []
+    wait_until(lambda: not [thread for thread in threading.enumerate() if thread.name == "hwe-build"])
