@@ -23,6 +23,7 @@ from envs.cache_root import usable_root
 from envs.errors import BuildGivenUp, CacheUnusable, EnvironmentBroken, EnvironmentDamaged, explain_os_error
 from envs.inspection import Damage, inspect_environment, inspect_layer, sampled_damage
 from envs.layers import Terms
+from envs.layers import lease_path as layer_lease_path
 from envs.locks import exclusive, exclusive_now, take_shared, take_shared_to_read
 from envs.manifest import check_hash, is_sha256
 from envs.materialize import MARKER, Environment, materialize, read_environment
@@ -39,6 +40,9 @@ FINAL_PHASES = frozenset({"done", "ready", "failed", "given up"})
 # Whoever lists or clears the cache holds a lease for a moment; so long it is no sign that somebody runs in it.
 LOOK_SECONDS = 0.2
 
+# Behind a killed build a crowd may wait, each of whom looks once: it is told apart from who stays by this.
+PATIENCE_SECONDS = 2.0
+
 
 class Lease:
     """The right to run in one environment: as long as it lasts, nobody removes or rebuilds it.
@@ -53,13 +57,13 @@ class Lease:
         self._hash = code_version_hash
         self._given_up = given_up
         self._guard = threading.Lock()
-        self._descriptor: int | None = None
+        self._descriptors: tuple[int, ...] = ()
         self.environment: Environment | None = None
 
     def __enter__(self) -> Environment:
-        if self._descriptor is not None:
+        if self._descriptors:
             raise RuntimeError("a lease is entered once; ask the cache for another one")
-        self._descriptor, self.environment = self._cache._acquire(self._hash, self._given_up)  # noqa: SLF001  # two halves of one protocol
+        self._descriptors, self.environment = self._cache._acquire(self._hash, self._given_up)  # noqa: SLF001  # two halves of one protocol
         return self.environment
 
     def __exit__(
@@ -73,9 +77,10 @@ class Lease:
     def release(self) -> None:
         """Give it back; again is no harm."""
         with self._guard:
-            descriptor, self._descriptor = self._descriptor, None
-        if descriptor is not None:
-            _note_use(descriptor)
+            descriptors, self._descriptors = self._descriptors, ()
+        if descriptors:
+            _note_use(descriptors[0])
+        for descriptor in descriptors:
             os.close(descriptor)
 
 
@@ -150,26 +155,31 @@ class EnvCache:
     def _path(self, code_version_hash: str) -> str:
         return os.path.join(self.root, "versions", code_version_hash)
 
-    def _acquire(self, code_version_hash: str, given_up: Callable[[], bool]) -> tuple[int, Environment]:
+    def _acquire(self, code_version_hash: str, given_up: Callable[[], bool]) -> tuple[tuple[int, ...], Environment]:
+        """The locks on the environment and on its layer, and the environment."""
         root = self._path(code_version_hash)
         lease_path = self.lease_path(code_version_hash)
         # What is outdated runs on as it is where it cannot be built again: on a build of the same minor version.
         stays = self.read_only
         with self._os_errors():
             while True:
-                descriptor = self._take_lease(code_version_hash)
-                try:
+                with contextlib.ExitStack() as held:
+                    descriptors = [self._take_lease(lease_path, root)]
+                    held.callback(os.close, descriptors[0])
                     environment = read_environment(root, code_version_hash)
                     damage = None
+                    if environment and environment.layer_root:
+                        layer = str(environment.layer_root)
+                        descriptors.append(
+                            self._take_lease(layer_lease_path(self.root, os.path.basename(layer)), layer)
+                        )
+                        held.callback(os.close, descriptors[1])
                     if environment and not environment.missing_part():
                         damage = sampled_damage(environment)
                         if damage is None and (stays or not environment.is_outdated()):
-                            _note_use(descriptor)
-                            return descriptor, environment
-                except BaseException:
-                    os.close(descriptor)
-                    raise
-                os.close(descriptor)
+                            _note_use(descriptors[0])
+                            held.pop_all()
+                            return tuple(descriptors), environment
                 if self.read_only:
                     raise CacheUnusable(self.root, _cannot_build(code_version_hash, environment, damage))
                 if damage:
@@ -199,10 +209,9 @@ class EnvCache:
                 damage.code_version_hash, inspected.moved_to, "; ".join(inspected.problems),
             )  # fmt: skip
 
-    def _take_lease(self, code_version_hash: str) -> int:
-        lease_path = self.lease_path(code_version_hash)
+    def _take_lease(self, lease_path: str, leased: str) -> int:
         if self.read_only:
-            return take_shared_to_read(lease_path, self._path(code_version_hash))
+            return take_shared_to_read(lease_path, leased)
         try:
             return take_shared(lease_path)
         except FileNotFoundError:
@@ -228,15 +237,12 @@ class EnvCache:
                     if not alone:
                         return True
                     discard(self.root, root)
-            elif os.path.exists(
-                os.path.join(root, MARKER)
-            ):  # of another release, whose steps may run in it; or damaged
-                with exclusive_now(lease_path, patience_seconds=LOOK_SECONDS) as alone:
+            elif os.path.lexists(root):
+                # A killed build; or of another release, or its marker was damaged or lost, and steps may run in it.
+                with exclusive_now(lease_path, patience_seconds=PATIENCE_SECONDS) as alone:
                     if not alone:
                         raise EnvironmentDamaged(code_version_hash, [f"{MARKER} cannot be read by this release"])
                     discard(self.root, root)
-            elif os.path.lexists(root):  # a killed build
-                discard(self.root, root)
             empty_trash(self.root)
             try:
                 materialize(self.root, root, code_version_hash, self.store, lock_descriptor, terms)

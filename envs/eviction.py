@@ -14,6 +14,7 @@ from envs.bytecode import sweep_bytecode
 from envs.errors import CacheUnusable, explain_os_error
 from envs.inventory import CachedLayer, CachedVersion, Inventory, last_use, layers_in_use, take_inventory
 from envs.layers import MARKER as LAYER_MARKER
+from envs.layers import build_lock_path
 from envs.layers import lease_path as layer_lease_path
 from envs.locks import exclusive_now
 from envs.materialize import MARKER
@@ -185,7 +186,7 @@ def _evict_version(cache_root: str, version: CachedVersion) -> bool:
 
 
 def _evict_layers(cache_root: str, layers: list[CachedLayer]) -> list[CachedLayer]:
-    """Those that nobody builds on, and on which no environment stands that was finished in the meantime."""
+    """Those that nobody builds or runs on, and on which no environment stands that was finished in the meantime."""
     removed = []
     for start in range(0, len(layers), DESCRIPTORS):
         with contextlib.ExitStack() as held:
@@ -201,7 +202,7 @@ def _evict_layers(cache_root: str, layers: list[CachedLayer]) -> list[CachedLaye
                     os.unlink(layer_lease_path(cache_root, layer.key))
                     removed.append(layer)
     for layer in removed:
-        _unlink_lock(os.path.join(cache_root, "locks", f"layer-{layer.key}.lock"))
+        _unlink_lock(build_lock_path(cache_root, layer.key))
     return removed
 
 
@@ -209,7 +210,9 @@ def _sweep(cache_root: str, root: str) -> bool:
     """Remove what a killed build left, if nobody is building there or runs in it."""
     folder, name = os.path.split(root)
     is_layer = os.path.basename(folder) == "layers"
-    build_lock = os.path.join(cache_root, "locks", f"{'layer' if is_layer else 'version'}-{name}.lock")
+    build_lock = (
+        build_lock_path(cache_root, name) if is_layer else os.path.join(cache_root, "locks", f"version-{name}.lock")
+    )
     lease = layer_lease_path(cache_root, name) if is_layer else os.path.join(cache_root, "leases", f"{name}.lock")
     with exclusive_now(build_lock) as nobody_builds, exclusive_now(lease) as alone:
         if not (nobody_builds and alone) or os.path.exists(os.path.join(root, LAYER_MARKER if is_layer else MARKER)):

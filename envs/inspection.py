@@ -19,7 +19,7 @@ from envs.file_lists import file_problem, files_below, read_file_list, sampled_p
 from envs.layers import FILES as LAYER_FILES
 from envs.layers import MARKER as LAYER_MARKER
 from envs.layers import lease_path as layer_lease_path
-from envs.locks import exclusive_now, is_held, take_shared, take_shared_to_read
+from envs.locks import exclusive_now, take_shared, take_shared_to_read
 from envs.manifest import Manifest, ManifestInvalid
 from envs.materialize import MANIFEST, MARKER, PROJECT, Environment, read_environment
 from envs.stores import ArtifactStore
@@ -230,14 +230,11 @@ def quarantine_layer(cache_root: str, key: str) -> str | None:
     The environments that stand on it go: they are built again, on another one, when they are wanted.
     """
     root = os.path.join(cache_root, "layers", key)
-    # Whoever holds this keeps others from building on it; nobody else can run on it once its environments are gone.
-    with exclusive_now(layer_lease_path(cache_root, key), patience_seconds=LOOK_SECONDS) as nobody_builds:
-        if not nobody_builds:
+    # Whoever holds this keeps others from building and running on it.
+    with exclusive_now(layer_lease_path(cache_root, key), patience_seconds=LOOK_SECONDS) as unused:
+        if not unused:
             return None
-        standing = _standing_on(cache_root, root)
-        if any(is_held(lease_path) for lease_path in standing.values()):
-            return None
-        for name, lease in standing.items():
+        for name, lease in _standing_on(cache_root, root).items():
             with exclusive_now(lease, patience_seconds=LOOK_SECONDS) as alone:
                 if not alone:
                     return None

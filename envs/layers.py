@@ -1,6 +1,7 @@
 """Dependency layers: one installed lock, shared by all code versions that have it.
 
-    <cache>/layers/<key>/    a virtual environment; finished when `.hwe-layer.json` is in it
+    <cache>/layers/<key>/      a virtual environment; finished when `.hwe-layer.json` is in it
+    <cache>/layers/<key>-2/    another of the same, built while somebody ran on the first, whose marker was damaged
 
 Built in place, since a virtual environment holds its own path, and under a lock. The key covers the lock's text, the
 interpreter's build and that path, so a layer never changes once it is finished, and one in a cache that was moved is no
@@ -9,6 +10,7 @@ longer found.
 
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 import sys
@@ -21,7 +23,7 @@ from envs.failures import forget, refuse_if_failing, remember
 from envs.file_lists import seal
 from envs.installing import Installer, install
 from envs.interpreters import Interpreter
-from envs.locks import exclusive, take_shared
+from envs.locks import exclusive, exclusive_now, take_shared
 from envs.manifest import Lock, canonical_json
 from envs.pylock import is_pylock
 from envs.stores import ArtifactStore
@@ -34,6 +36,9 @@ FILES = ".hwe-files.json"  # see envs.file_lists
 # uv tells the two formats apart by their names.
 LOCK_COPY = "hwe-requirements.txt"
 PYLOCK_COPY = "pylock.toml"
+
+# Somebody may hold a lease for a moment only to see whether it is a layer.
+LOOK_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +80,6 @@ class Terms:
             refuse_if_failing(cache_root, f"layer-{key}", forgive_before=self.forgive_before)
 
 
-ORDINARY = Terms()
-
-
 def layer_key(cache_root: str, lock: Lock, interpreter: Interpreter) -> str:
     key = {
         "interpreter": interpreter.fingerprint, "lock": lock.sha256, "platform": sys.platform, "root": cache_root,
@@ -87,42 +89,47 @@ def layer_key(cache_root: str, lock: Lock, interpreter: Interpreter) -> str:
 
 @contextlib.contextmanager
 def layer_in_use(
-    cache_root: str, lock: Lock, lock_text: str, interpreter: Interpreter, terms: Terms = ORDINARY
+    cache_root: str, lock: Lock, lock_text: str, interpreter: Interpreter, terms: Terms
 ) -> Iterator[Layer]:
-    """`provide_layer`, and nobody removes it before the environment that is to stand on it has its marker."""
-    key = layer_key(cache_root, lock, interpreter)
-    os.makedirs(os.path.join(cache_root, "leases"), mode=0o700, exist_ok=True)
-    descriptor = take_shared(lease_path(cache_root, key))
-    try:
-        yield provide_layer(cache_root, lock, lock_text, interpreter, terms)
-    finally:
-        os.close(descriptor)
-
-
-def lease_path(cache_root: str, key: str) -> str:
-    """Held shared by who builds on this layer, exclusively by who removes it."""
-    return os.path.join(cache_root, "leases", f"layer-{key}.lock")
-
-
-def provide_layer(
-    cache_root: str, lock: Lock, lock_text: str, interpreter: Interpreter, terms: Terms = ORDINARY
-) -> Layer:
-    """The finished layer of this lock, built when it is not there.
+    """The finished layer of this lock, built when it is not there; nobody removes it meanwhile.
 
     Any number of processes may ask at once; one builds. Raises EnvironmentBuildFailed, also without another try when
     it failed a moment ago (see `refuse_if_failing`), BuildGivenUp, CacheUnusable, OSError; a failed build leaves
     nothing but its log and a note of it.
     """
     key = layer_key(cache_root, lock, interpreter)
-    root = os.path.join(cache_root, "layers", key)
-    if layer := _finished(root):
-        return layer
-    for folder in ("layers", "locks", "logs"):
+    for folder in ("layers", "leases", "locks", "logs"):
         os.makedirs(os.path.join(cache_root, folder), mode=0o700, exist_ok=True)
-    with exclusive(os.path.join(cache_root, "locks", f"layer-{key}.lock"), terms.wait) as lock_descriptor:
-        if layer := _finished(root):
+    with contextlib.ExitStack() as held:
+        yield _found(cache_root, key, held) or _provide(cache_root, key, lock, lock_text, interpreter, terms, held)
+
+
+def lease_path(cache_root: str, name: str) -> str:
+    """Held shared by who builds or runs on this layer, exclusively by who removes it."""
+    return os.path.join(cache_root, "leases", f"layer-{name}.lock")
+
+
+def build_lock_path(cache_root: str, name: str) -> str:
+    """Held by who builds this layer, or one beside it."""
+    return os.path.join(cache_root, "locks", f"layer-{name.partition('-')[0]}.lock")
+
+
+def _provide(
+    cache_root: str,
+    key: str,
+    lock: Lock,
+    lock_text: str,
+    interpreter: Interpreter,
+    terms: Terms,
+    held: contextlib.ExitStack,
+) -> Layer:
+    with exclusive(build_lock_path(cache_root, key), terms.wait) as lock_descriptor:
+        if layer := _found(cache_root, key, held):
             return layer
         terms.refuse_if_failing(cache_root, key)
+        name = _free_place(cache_root, key)
+        held.callback(os.close, take_shared(lease_path(cache_root, name)))
+        root = os.path.join(cache_root, "layers", name)
         try:
             layer = _build(cache_root, root, key, lock, lock_text, interpreter, lock_descriptor, terms)
         except EnvironmentBuildFailed as error:
@@ -138,8 +145,40 @@ def provide_layer(
 
 
 def has_layer(cache_root: str, lock: Lock, interpreter: Interpreter) -> bool:
-    """Whether `provide_layer` has nothing to build."""
-    return _finished(os.path.join(cache_root, "layers", layer_key(cache_root, lock, interpreter))) is not None
+    """Whether `layer_in_use` has nothing to build."""
+    with contextlib.ExitStack() as held:
+        return _found(cache_root, layer_key(cache_root, lock, interpreter), held) is not None
+
+
+def _places(key: str) -> Iterator[str]:
+    yield key
+    yield from (f"{key}-{number}" for number in itertools.count(2))
+
+
+def _found(cache_root: str, key: str, held: contextlib.ExitStack) -> Layer | None:
+    """The finished layer, with its lease, which `held` gives back."""
+    for name in _places(key):
+        root = os.path.join(cache_root, "layers", name)
+        if not os.path.lexists(root):
+            break
+        with contextlib.ExitStack() as lease:
+            lease.callback(os.close, take_shared(lease_path(cache_root, name)))
+            if layer := _finished(root):
+                held.push(lease.pop_all())
+                return layer
+    return None
+
+
+def _free_place(cache_root: str, key: str) -> str:
+    """Where to build: in the place of what a killed build left, and beside one that somebody runs on, though its marker
+    was damaged or lost.
+    """
+    for name in _places(key):
+        with exclusive_now(lease_path(cache_root, name), patience_seconds=LOOK_SECONDS) as alone:
+            if alone:
+                _remove(cache_root, os.path.join(cache_root, "layers", name))
+                return name
+    raise AssertionError("unreachable")
 
 
 def _finished(root: str) -> Layer | None:
@@ -168,8 +207,6 @@ def _build(
     lock_descriptor: int,
     terms: Terms,
 ) -> Layer:
-    if os.path.lexists(root):  # a killed build
-        _remove(cache_root, root)
     os.mkdir(root, 0o755)
     site_packages = create_virtual_environment(root, interpreter, os.path.join(cache_root, "virtualenv"))
     name = PYLOCK_COPY if is_pylock(lock.path) else LOCK_COPY

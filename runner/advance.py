@@ -11,7 +11,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from envs import ArtifactStore, CacheUnusable, EnvsError, IndexUnreachable, StoreUnusable
+from envs import (
+    ArtifactStore,
+    CacheUnusable,
+    EnvironmentBroken,
+    EnvironmentDamaged,
+    EnvsError,
+    IndexUnreachable,
+    StoreUnusable,
+)
 from runner.definition import Definition, Task, Wait
 from runner.divergence import describe_divergence
 from runner.errors import ResourcesExhausted, RunnerError
@@ -222,7 +230,10 @@ class Advancer:
                     self._ledger, self._values, run.run_id, epoch, node.task_id, attempt, definition.variables
                 ),
             )
-        except (CacheUnusable, StoreUnusable, IndexUnreachable, LedgerError, ValuesUnusable, ResourcesExhausted):
+        except (
+            CacheUnusable, EnvironmentBroken, EnvironmentDamaged, IndexUnreachable, LedgerError, ResourcesExhausted,
+            StoreUnusable, ValuesUnusable,
+        ):  # fmt: skip
             raise  # a fault of the machine, which passes: the attempt is started again
         except (EnvsError, RunnerError) as error:
             if self._stopping.is_set():

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, wait
 
-from envs import BuildGivenUp, EnvCache, Environment, EnvsError, Lease, read_project_settings
+from envs import BuildGivenUp, EnvCache, Environment, EnvironmentBroken, EnvsError, Lease, read_project_settings
 from runner import sandbox as sandboxes
 from runner.child_files import ChildFiles
 from runner.child_programs import ChildPrograms
@@ -103,8 +103,10 @@ class Version:
                 self._unfit |= set(self._modules) & set(self._zygote.launch.preload)
             self._replace(None)
         if self._environment is not None and (missing := self._environment.missing_part()):
-            logger.warning("code version %s: %s is gone; building the environment again", self._hash[:12], missing)
+            logger.warning("code version %s: %s is gone", self._hash[:12], missing)
             self._replace(None)
+            if self._users:
+                raise EnvironmentBroken(self._hash, missing)
             self._give_back()
         if self._zygote is None:
             environment = self._environment or self._leased(patience)

@@ -11,7 +11,7 @@ import time
 import pytest
 
 import envs
-from envs import EnvCache, capture
+from envs import EnvCache, capture, evict
 
 BUILD = """
 import sys, envs
@@ -216,7 +216,7 @@ def test_an_empty_cache_that_many_use_at_once_is_never_found_half_made(tmp_path,
     def ask(cache, gate):
         gate.wait()
         try:
-            os.close(cache._take_lease(version.hash))
+            os.close(cache._take_lease(cache.lease_path(version.hash), cache._path(version.hash)))
             os.listdir(os.path.join(cache.root, "locks"))
         except Exception as error:
             errors.append(error)
@@ -229,4 +229,80 @@ def test_an_empty_cache_that_many_use_at_once_is_never_found_half_made(tmp_path,
             thread.start()
         for thread in threads:
             thread.join()
+    assert errors == []
+
+
+@pytest.fixture
+def on_one_layer(tmp_path, store, project, six_lock):
+    """Two versions with one lock, not built yet."""
+    (project / "requirements.txt").write_text(six_lock)
+    versions = []
+    for number in range(2):
+        (project / "orders/steps.py").write_text(f"import six\nNUMBER = {number}\n")
+        versions.append(capture(project))
+        store.put(versions[-1])
+    return EnvCache(tmp_path / "cache", store), *versions
+
+
+def runs(environment):
+    return subprocess.run([environment.python, "-c", "import orders.steps"]).returncode == 0
+
+
+@pytest.mark.parametrize("harm", [os.unlink, lambda path: os.truncate(path, 0)], ids=["lost", "damaged"])
+def test_a_layer_in_use_is_never_rebuilt_in_place_whatever_became_of_its_marker(on_one_layer, harm):
+    cache, first, second = on_one_layer
+    with cache.lease(first.hash) as environment:
+        (six,) = environment.layer_root.rglob("six.py")
+        before = six.stat().st_ino
+        harm(environment.layer_root / ".hwe-layer.json")
+        with cache.lease(second.hash) as beside:
+            assert runs(beside)
+            assert beside.layer_root.name == f"{environment.layer_root.name}-2"
+            evict(cache.root, max_bytes=0)
+            assert runs(environment)
+            assert runs(beside)
+        assert six.stat().st_ino == before
+    evict(cache.root, max_bytes=0)  # nobody runs on either now
+    for name in (first.hash, second.hash):
+        with cache.lease(name) as environment:
+            assert runs(environment)
+    assert len({path.name for path in environment.layer_root.parent.iterdir()}) == 1
+
+
+@pytest.mark.parametrize("harm", [os.unlink, lambda path: os.truncate(path, 0)], ids=["lost", "damaged"])
+def test_an_environment_in_use_is_never_rebuilt_or_evicted_whatever_became_of_its_marker(on_one_layer, harm):
+    cache, first, _ = on_one_layer
+    with cache.lease(first.hash) as environment:
+        harm(environment.root / ".hwe-environment.json")
+        with pytest.raises(envs.EnvironmentDamaged, match="in use"):
+            cache.lease(first.hash).__enter__()
+        evict(cache.root, max_bytes=0)
+        assert runs(environment)
+    with cache.lease(first.hash) as environment:
+        assert runs(environment)
+        assert environment.missing_part() is None
+
+
+def test_what_a_killed_build_left_is_no_environment_in_use_however_many_look_at_it(tmp_path, store, version):
+    cache = EnvCache(tmp_path / "cache", store)
+    (tmp_path / "cache/versions" / version.hash).mkdir(parents=True)
+    stop = threading.Event()
+    errors = []
+
+    def look():
+        try:
+            while not stop.is_set():
+                with cache.lease(version.hash):
+                    pass
+        except envs.EnvsError as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=look) for _ in range(50)]
+    for thread in threads:
+        thread.start()
+    with cache.lease(version.hash) as environment:
+        assert runs(environment)
+    stop.set()
+    for thread in threads:
+        thread.join()
     assert errors == []

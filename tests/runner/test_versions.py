@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from envs import capture
+from envs import EnvironmentBroken, capture
 from runner import RunnerError, Supervisor, versions, zygote
 from runner.child_files import PROGRAM
 from tests.support.slow_package import SlowPackage
@@ -242,3 +242,23 @@ def test_closing_ends_what_is_being_built(cache, slow, waiting):
     slow.wait_for_no_builder()
     assert os.listdir(Path(cache.root, "layers")) == os.listdir(Path(cache.root, "versions")) == []
     wait_until(lambda: not [thread for thread in threading.enumerate() if thread.name == "hwe-build"])
+
+
+def test_an_environment_that_lost_a_part_is_not_rebuilt_under_the_steps_that_run_in_it(supervisor, cache, deploy):
+    faults = deploy("faults").hash
+    enough = threading.Event()
+    with cache.lease(faults) as environment:
+        marker = environment.root / ".hwe-environment.json"
+    step = supervisor.submit(faults, "faults.steps.sleeps", [60], cancelled=enough.is_set)
+    version = supervisor._versions.get(faults)
+    wait_until(lambda: version._users)
+    before = os.stat(environment.root).st_ino
+    marker.unlink()
+    with pytest.raises(EnvironmentBroken, match="in use, so it is not rebuilt"):
+        supervisor.run(faults, "faults.steps.fine")
+    assert os.stat(environment.root).st_ino == before
+    enough.set()
+    assert step.result().status == "cancelled"
+    wait_until(lambda: not version._users)
+    assert supervisor.run(faults, "faults.steps.fine").status == "completed"
+    assert marker.exists()
