@@ -15,7 +15,7 @@ from typing import Literal
 from envs import EnvsError
 from runner.definition import Definition, Task, Wait
 from runner.errors import RunnerError
-from runner.inspection import Inspected, Inspection, Shape, shape_fault
+from runner.inspection import Inspected, Inspection, Shape, rebuilt_fault, shape_fault
 from runner.ledger import EXTERNAL, LedgerError, RunRecord
 from runner.replay import LedgerHistory, Replay
 from runner.supervisor import Supervisor
@@ -166,8 +166,10 @@ class Check:
                 continue
             doubts |= before.doubts
             known |= doubts
-            for found in before.shapes.values():
-                shapes.update(found)
+            for name, found in before.shapes.items():
+                for kind, shape in found.items():
+                    rebuilt = rebuilt_fault(kind, shape, now.shapes.get(name, {}).get(kind, {}))
+                    shapes[kind] = {**shape, "rebuilt": rebuilt}
             for kind in kinds:
                 shapes.setdefault(kind, {})  # under another name then
         return known

@@ -124,20 +124,40 @@ class Inspected:
 def shape_fault(name: str, old: Shape, new: Shape) -> str | None:
     """Why what a class pickled in its old shape means something else in its new one, or None.
 
-    An enumeration is pickled by the values of its members, a named tuple by the order of its fields.
+    An enumeration is pickled by the values of its members, a named tuple by the order of its fields, and other objects
+    as their classes will have it.
     """
     kind = name.rpartition(":")[2]
     if "members" in old and "members" in new:
-        names_then = {value: member for member, value in old["members"].items()}
+        names_then = {value: member for member, value in reversed(old["members"].items())}
         for member in new.get("seen", ()):
-            then = names_then.get(new["members"].get(member), member)
-            if then != member and then in new["members"]:
+            value = new["members"].get(member)
+            then = names_then.get(value, member)
+            if new["members"].get(then, value) != value:
                 return f"holds {kind}.{then}, and loads as {kind}.{member} now"
     if "order" in old and "order" in new:
         places = [(old["order"].index(one), new["order"].index(one)) for one in old["order"] if one in new["order"]]
         if any(then != now for then, now in places):
             orders = f"{', '.join(old['order'])} then, {', '.join(new['order'])} now"
             return f"holds a {kind}, whose fields are pickled in order: {orders}"
+    if old.get("items_of") == "" and new.get("items_of"):
+        return f"holds a {kind}, which was no {new['items_of']} then, and is without items now"
+    return old.get("rebuilt")
+
+
+def rebuilt_fault(name: str, old: Shape, new: Shape) -> str | None:
+    """Why the same pickle gave another object to the old class than it gives to the new one, or None.
+
+    That an item is converted may well be meant, that two change places, or that a name is taken for an item, is not.
+    """
+    for (path_then, then), (path, now) in zip(old.get("examples", ()), new.get("examples", ()), strict=False):
+        if path_then != path:
+            break
+        moved = [key for key in then if key in now and then[key] != now[key]]
+        have_changed_places = sorted(now[key] for key in moved) == sorted(then[key] for key in moved)
+        if moved and (have_changed_places or {now[key] for key in moved} <= set(map(repr, then))):
+            told = f"its {moved[0]} was" if moved[0] else "it was"
+            return f"holds a {name.rpartition(':')[2]}, and {told} {then[moved[0]]}, and loads as {now[moved[0]]} now"
     return None
 
 

@@ -214,7 +214,8 @@ class Version:
                 else:
                     self._replace(successor)
         except (RunnerError, EnvsError, OSError) as error:
-            logger.info("code version %s: importing modules ahead failed: %s", self._hash[:12], error)
+            if not self._closed:
+                logger.info("code version %s: importing modules ahead failed: %s", self._hash[:12], error)
         finally:
             self._renewal.clear()
 

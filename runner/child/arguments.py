@@ -33,12 +33,13 @@ class Payloads:
         self.parts = parts
         self.memories = memories
         self.loaded = {}
+        self.names = {}  # of what they name: how they call it, by its id
 
     def load(self, index):
         if index not in self.loaded:
             try:
                 first, buffers = segments_of(self.headers[index], self.parts, self.memories)
-                self.loaded[index] = Unpickler(first, buffers).load()
+                self.loaded[index] = Unpickler(first, buffers, self.names).load()
             except BaseException as error:  # a __setstate__ may raise whatever it likes
                 header = self.headers[index]
                 raise ArgumentNotLoadable(
@@ -57,13 +58,16 @@ class Payloads:
 class Unpickler(pickle.Unpickler):
     """Values pickled by another step, perhaps with cloudpickle."""
 
-    def __init__(self, file, buffers):
+    def __init__(self, file, buffers, names=None):
         super().__init__(file, buffers=buffers)
+        self.names = {} if names is None else names
 
     def find_class(self, module, name):
         if module.partition(".")[0] == "cloudpickle":
             load_cloudpickle()
-        return super().find_class(module, name)
+        found = super().find_class(module, name)
+        self.names[id(found)] = "%s:%s" % (module, name)
+        return found
 
 
 class ArgumentsUnpickler(Unpickler):

@@ -7,16 +7,20 @@ import collections
 import collections.abc
 import dataclasses
 import decimal
-import dis
 import enum
+import functools
 import gc
+import inspect as _inspect
 import sys
 import types
 import typing
 
+from .annotations import fits, shown, with_types
+from .constructors import set_by_init
+from .shapes import note_example, note_members, shape_of
+
 MAX_ITEMS = 500_000
 MAX_FAULTS = 1000
-MAX_SHOWN_CHARS = 200
 
 # They hold nothing that could be unfit, and most of what there is is one of these.
 PLAIN = frozenset({int, float, str, bytes, bool, type(None), complex, decimal.Decimal})
@@ -24,17 +28,17 @@ PLAIN = frozenset({int, float, str, bytes, bool, type(None), complex, decimal.De
 # What refers to a whole program, and is not part of a value.
 OUTSIDE = (type, types.ModuleType, types.CodeType, types.BuiltinFunctionType)
 
-AFTER_INIT = ("__init__", "__post_init__", "__attrs_post_init__", "model_post_init")
-
 
 class Fitness:
-    """`faults`: {what: where}, each once, with the first path where it is. `shapes`: see `shape_of`, by class.
+    """`faults`: {what: where}, each once, with the first path where it is. `shapes`: see shapes.py, by class.
 
-    `compiled_by`: the Python that pickled the value, "3.12", if this is another one.
+    `compiled_by`: the Python that pickled the value, "3.12", if this is another one. `names`: how the pickle calls what
+    it names, by id.
     """
 
-    def __init__(self, compiled_by=None):
+    def __init__(self, compiled_by=None, names=()):
         self.compiled_by = compiled_by
+        self.names = dict(names)
         self.faults = {}
         self.shapes = {}
         self.wanted = {}  # by class: what its instances must have
@@ -61,12 +65,17 @@ class Fitness:
                 for item in (value.__defaults__, value.__kwdefaults__, *(value.__closure__ or ())):
                     self.add(item, path)
             return
-        self.note_shape(kind, value)
+        shape = self.shape_of(kind)
         if isinstance(value, enum.Enum):
+            note_members(shape, value)
+            if isinstance(value, enum.Flag):
+                self.judge_flags(kind, value, path)
             return  # the class made it
         state = getattr(value, "__dict__", None)
         state = state if isinstance(state, dict) else {}
         self.judge(kind, value, state, path)
+        if kind.__module__ != "builtins":
+            note_example(shape, value, path, self.wanted[kind], lambda item: type(item) in PLAIN)
         if issubclass(kind, dict):
             for key, item in dict.items(value):
                 self.add(key, path)
@@ -89,10 +98,12 @@ class Fitness:
         if kind not in self.wanted:
             self.wanted[kind] = wanted_of(kind)
         name_of_kind = kind.__qualname__
+        if isinstance(value, (functools.partial, collections.defaultdict)):
+            self.judge_call(value, path)
         for name, wanted in self.wanted[kind].items():
             try:
                 item = getattr(value, name)
-            except AttributeError:
+            except Exception:  # whatever its __getattr__ raises
                 self.fault(path, "is a %s without the %r that the class has now" % (name_of_kind, name))
                 continue
             if not fits(item, wanted):
@@ -106,41 +117,36 @@ class Fitness:
                     told = (name_of_kind, renamed[0], name)
                     self.fault(path, "is a %s with a %r that the class no longer has, and its %r is a default" % told)
 
-    def note_shape(self, kind, value):
-        shape = shape_of(kind)
-        if shape is None:
+    def judge_flags(self, kind, value, path):
+        """Flags of an IntFlag may be without names."""
+        named = functools.reduce(int.__or__, (member.value for member in kind.__members__.values()), 0)
+        if value.value > 0 and value.value & ~named:
+            self.fault(
+                path, "is a %s of %d, and no member is %d" % (kind.__qualname__, value.value, value.value & ~named)
+            )
+
+    def judge_call(self, value, path):
+        """What is to be called with arguments that are recorded too, or with none."""
+        is_partial = isinstance(value, functools.partial)
+        function = value.func if is_partial else value.default_factory
+        if not isinstance(function, (types.FunctionType, types.MethodType, type)):
             return
-        known = self.shapes.setdefault("%s:%s" % (kind.__module__, kind.__qualname__), shape)
-        if isinstance(value, enum.Enum):
-            members = [value]
-            if isinstance(value, enum.Flag):
-                members = [
-                    one for one in kind.__members__.values() if one.value and one.value & value.value == one.value
-                ]
-            known["seen"] = sorted({*known.get("seen", ()), *(one.name for one in members if one.name)})
+        try:
+            signature = _inspect.signature(function)
+            signature.bind_partial(*value.args, **value.keywords) if is_partial else signature.bind()
+        except TypeError as error:
+            self.fault(path, "is to be called with what %s does not take: %s" % (function.__qualname__, error))
+        except ValueError:
+            pass  # it does not tell what it takes
+
+    def shape_of(self, kind):
+        name = self.names.get(id(kind)) or "%s:%s" % (kind.__module__, kind.__qualname__)
+        if name not in self.shapes:
+            self.shapes[name] = shape_of(kind)
+        return self.shapes[name]
 
     def fault(self, path, what):
         self.faults.setdefault(what, path)
-
-
-def shape_of(kind):
-    """What must not have changed since a value was pickled by it, or None: only the code of then can tell.
-
-    {"members": {name: value}} of an enumeration that is pickled by value; {"order": names} of what is pickled in order.
-    """
-    if issubclass(kind, enum.Enum):
-        members = {}
-        for name, member in kind.__members__.items():
-            reduced = member.__reduce_ex__(4)
-            if reduced[0] is kind and reduced[1] == (member.value,):
-                members[name] = repr(member.value)[:MAX_SHOWN_CHARS]
-        return {"members": members}
-    if issubclass(kind, tuple) and hasattr(kind, "_fields"):
-        return {"order": list(kind._fields)}
-    # A dataclass with slots, from Python 3.10 on.
-    if getattr(getattr(kind, "__setstate__", None), "__name__", "") == "_dataclass_setstate":
-        return {"order": [field.name for field in dataclasses.fields(kind)]}
-    return None
 
 
 def wanted_of(kind):
@@ -159,101 +165,13 @@ def fields_of(kind):
         kind, "__pydantic_validator__"
     ):  # of pydantic 2, which loads what 1 has pickled, and cannot work with it
         fields = {name: field.annotation for name, field in kind.model_fields.items()}
-        return {**fields, "__pydantic_fields_set__": set}
+        private = dict.fromkeys(kind.__private_attributes__, typing.Any)
+        return {**fields, **private, "__pydantic_fields_set__": set}
     if hasattr(kind, "__validators__") and isinstance(getattr(kind, "__fields__", None), dict):  # of pydantic 1
         return {name: getattr(field, "annotation", typing.Any) for name, field in kind.__fields__.items()}
+    if hasattr(kind, "__struct_fields__"):  # of msgspec
+        return dict.fromkeys(kind.__struct_fields__, typing.Any)
     return {attribute.name: attribute.type for attribute in getattr(kind, "__attrs_attrs__", ())}
-
-
-def with_types(kind, fields):
-    try:
-        hints = typing.get_type_hints(kind)
-    except Exception:  # one of them names what is imported for type checkers alone: then one by one
-        hints = {name: evaluated(kind, annotation) for name, annotation in fields.items()}
-    # What is no annotation of the class is a type already.
-    known = {name: declared if isinstance(declared, type) else typing.Any for name, declared in fields.items()}
-    return {name: hints.get(name, known[name]) for name in fields}
-
-
-def evaluated(kind, annotation):
-    def holder():
-        pass
-
-    holder.__annotations__ = {"it": annotation}
-    try:
-        return typing.get_type_hints(holder, vars(sys.modules[kind.__module__]))["it"]
-    except Exception:
-        return typing.Any
-
-
-def fits(value, wanted):
-    """Whether a value may stand where an annotation is; what cannot be told fits."""
-    wanted = getattr(wanted, "__supertype__", wanted)  # of a NewType
-    if isinstance(wanted, type) and typing.get_origin(wanted) is None:
-        if wanted.__module__ == "typing" or getattr(wanted, "_is_protocol", False):
-            return True
-        try:
-            return isinstance(value, wanted) or (wanted in (float, complex) and isinstance(value, int))
-        except TypeError:
-            return True
-    origin, arguments = typing.get_origin(wanted), typing.get_args(wanted)
-    if origin is typing.Union or type(wanted).__name__ == "UnionType":
-        return any(fits(value, one) for one in arguments)
-    if origin is typing.Literal:
-        return any(type(value) is type(one) and value == one for one in arguments)
-    if not isinstance(origin, type):
-        return True
-    if not fits(value, origin):
-        return False
-    if isinstance(value, dict) and len(arguments) == 2:
-        return all_fit(dict.keys(value), arguments[0]) and all_fit(dict.values(value), arguments[1])
-    if isinstance(value, tuple) and arguments and arguments[-1] is not Ellipsis:
-        return len(value) == len(arguments) and all(map(fits, value, arguments))
-    if isinstance(value, (list, tuple, set, frozenset, collections.deque)) and arguments:
-        return all_fit(value, arguments[0])
-    return True
-
-
-def all_fit(items, wanted):
-    """One item of each type, since there may be millions."""
-    return wanted is typing.Any or all(fits(item, wanted) for item in {type(item): item for item in items}.values())
-
-
-def shown(annotation):
-    is_class = isinstance(annotation, type) and typing.get_origin(annotation) is None
-    return annotation.__name__ if is_class else str(annotation)
-
-
-def set_by_init(kind):
-    """The attributes that the constructors of a class give to every instance."""
-    names = []
-    for method in AFTER_INIT:
-        for base in kind.__mro__:
-            code = getattr(vars(base).get(method), "__code__", None)
-            if code is not None and code.co_argcount:
-                names += set_by(code)
-                if method not in code.co_names:
-                    break  # it does not call those of the classes above
-    return names
-
-
-def set_by(code):
-    """The attributes of its first parameter that a function sets whatever happens, in the order of the bytecode."""
-    names, on_self, depends_until = [], False, 0
-    for instruction in dis.get_instructions(code):
-        depends = instruction.offset < depends_until
-        if instruction.opcode in dis.hasjrel or instruction.opcode in dis.hasjabs:
-            depends_until = max(depends_until, instruction.argval)  # what is jumped over may not happen
-        elif instruction.opname.startswith("RETURN"):
-            break  # what follows is not reached always, or handles exceptions
-        elif instruction.opname == "STORE_ATTR" and on_self and not depends:
-            names.append(instruction.argval)
-        on_self = instruction.opname.startswith("LOAD_FAST") and last_of(instruction.argval) == code.co_varnames[0]
-    return names
-
-
-def last_of(name):
-    return name[-1] if isinstance(name, tuple) else name  # from 3.13 on one instruction may load two
 
 
 def is_by_value(thing):

@@ -35,7 +35,7 @@ def inspect(template, payloads):
 
     `results` and `parts`, of steps, are recorded values by name; a step says in "uses" which of them it needs. The
     objects of those in `look_into` are compared with their classes. "shapes" are told by value, and in it by class: see
-    fitness.py.
+    shapes.py.
     """
     scope = Scope(template["scope"], template["results"], payloads)
     # The worker's variables are not ours.
@@ -79,7 +79,7 @@ def faults_of_value(payloads, index, is_looked_into):
         return [], {}
     python, here = (".".join(of.split(".")[:2]) for of in (payloads.headers[index]["python"], PYTHON))
     try:
-        fitness = Fitness(python if python != here else None)
+        fitness = Fitness(python if python != here else None, payloads.names)
         fitness.look_into(value)
     except BaseException as error:
         return [("", "cannot be looked into: %s: %s" % (type(error).__name__, text_of(error)), True)], {}

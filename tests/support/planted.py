@@ -1,0 +1,42 @@
+"""How planted changes of code are written down: a package as it was, as it is in the candidate, and the verdict."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+OK = "compatible"
+STATE = "state will not load"
+
+# The steps of a run: one is done when the run is checked, and the other needs its result.
+USE = "\ndef make(number):\n    return %s\n\ndef use(made):\n    return 1\n"
+
+
+@dataclass(frozen=True)
+class Planted:
+    """`old`, `new`: {path in the package: source}. `word`: what the reason says among other things."""
+
+    old: dict[str, str]
+    new: dict[str, str]
+    verdict: str
+    word: str
+
+
+class Table(dict[str, Planted]):
+    """By name, which says what is changed."""
+
+    def edited(self, name: str, source: str, edits: list[tuple[str, str]], verdict: str, word: str = "") -> None:
+        """A change of steps.py."""
+        new = source
+        for before, after in edits:
+            assert before in new, (name, before)
+            new = new.replace(before, after)
+        self.replaced(name, source, {"steps.py": new}, verdict, word)
+
+    def replaced(
+        self, name: str, old: str | dict[str, str], new: dict[str, str | None], verdict: str, word: str = ""
+    ) -> None:
+        """A change of several files, of which `new` has those that differ; None: it is gone."""
+        assert name not in self, name
+        old = {"steps.py": old} if isinstance(old, str) else old
+        left = {path: text for path, text in {**old, **new}.items() if text is not None}
+        self[name] = Planted(old, left, verdict, word)
