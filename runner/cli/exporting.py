@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from envs import ArtifactStore, store_wheels
-from runner.bundle import check_redactions, write_bundle
+from runner.bundling import check_redactions, write_bundle
 from runner.cli import render
 from runner.cli.installation import opened
 from runner.cli.progress import reporter
