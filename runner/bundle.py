@@ -4,9 +4,9 @@ A bundle is a ZIP archive without compression: `bundle.json`, which lists every 
 `values/<sha256>`, payloads at rest; `artifacts/<code version hash>`; `files/…`, wheels as a store keeps them. The same
 run gives the same bytes. It is verified as a whole before anything of it is used. `bundling` writes it.
 
-Format 2; in format 1 steps had no logs (`stdout`, `stderr`), and parts of them no `attempt`. A reader refuses newer
-formats, and reads older ones as long as this project lives: fields are only added, and one that is missing has a
-meaning.
+Format 2; in format 1 steps had no logs (`stdout`, `stderr`), and parts of them no `attempt`. Where a variable does not
+say which step set it (`step_key`), it was not hidden with that step. A reader refuses newer formats, and reads older
+ones as long as this project lives: fields are only added, and one that is missing has a meaning.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from pydantic import TypeAdapter
 
 from envs import CodeVersionNotFound, StoredArtifact
 from runner.errors import RunnerError
-from runner.ledger import RunRecord, StepRecord
+from runner.ledger import RunRecord, StepRecord, VariableRecord
 from runner.payload import Payload
 from runner.redaction import Redaction
 
@@ -39,7 +39,7 @@ INDEX = "bundle.json"
 FILES = "files/"
 MAX_INDEX_BYTES = 256 * 1024**2
 
-T = TypeVar("T", RunRecord, StepRecord)
+T = TypeVar("T", RunRecord, StepRecord, VariableRecord)
 
 # What reading a file raises that is no bundle; the last four zipfile, of what only its own list of entries says.
 _DAMAGE = (
@@ -47,7 +47,7 @@ _DAMAGE = (
     *(EOFError, RuntimeError, NotImplementedError, struct.error),
 )
 
-_MOMENTS = frozenset({"wake_at", "created_at", "updated_at", "finished_at", "started_at"})
+_MOMENTS = frozenset({"wake_at", "created_at", "updated_at", "finished_at", "started_at", "set_at"})
 
 
 class BundleUnusable(RunnerError):
@@ -70,8 +70,8 @@ class Bundle:
             self.run: RunRecord = _record(RunRecord, self._index["run"])
             json.loads(self.run.definition)
             self.steps: Sequence[StepRecord] = [self._step(told) for told in self._index["steps"]]
-            self._variables = [
-                (str(told["name"]), told["value"], _moment(told["set_at"])) for told in self._index["variables"]
+            self.variables: Sequence[VariableRecord] = [
+                _record(VariableRecord, told) for told in self._index["variables"]
             ]
             self._parts = [self._part(told) for told in self._index["parts"]]
             self.redacted = Redaction(self._index["redacted"])
@@ -86,14 +86,15 @@ class Bundle:
         """The payload of a step's `result`, which here is the name of an entry."""
         return Payload.from_bytes(self._archive.read(result.decode()))
 
-    def variables_before(self, step: StepRecord) -> dict[str, Any]:
-        return {name: value for name, value, set_at in self._variables if set_at < step.started_at}
-
     def substep(self, step_key: str, name: str, attempt: int) -> bytes | None:
         for key, part, done_by, result in self._parts:
             if (key, part) == (step_key, name) and (done_by is None or done_by <= attempt):
                 return result
         return None
+
+    def parts(self) -> list[tuple[str, bytes]]:
+        """(step key, result) of every recorded part of a step."""
+        return [(step_key, result) for step_key, _, _, result in self._parts]
 
     def artifact(self, code_version_hash: str) -> StoredArtifact:
         """One of its artifacts, open. Raises `CodeVersionNotFound`."""

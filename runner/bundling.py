@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import io
 import json
 import zipfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import IO, Any, BinaryIO
 
 from envs import ArtifactStore, copy_wheels
 from runner.bundle import FILES, FORMAT, INDEX
 from runner.errors import UsageError
-from runner.ledger import RunRecord, StepRecord
+from runner.ledger import RecordedRun, RunRecord, StepRecord, VariableRecord
 from runner.payload import Payload
 from runner.redaction import Redaction
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _CHUNK_BYTES = 1024**2
+_SHOWN_PATHS = 30
 
 
 def write_bundle(
     file: IO[bytes],
-    run: RunRecord,
-    steps: Sequence[StepRecord],
+    recorded: RecordedRun,
     *,
-    variables: Iterable[tuple[str, Any, datetime]],
-    parts: Mapping[tuple[str, str], tuple[int, bytes]],
     payload: Callable[[bytes], Payload],
     store: ArtifactStore,
     redaction: Redaction,
@@ -35,11 +35,9 @@ def write_bundle(
 ) -> None:
     """Write a run. `payload` resolves a result. `wheels`: with all that the store has for the locks of its versions.
 
-    `variables`: (name, value, when it was set). `parts`: of parts of steps the attempt that did it, and its
-    recorded result, by (step key, name).
-
     Raises what the store raises when an artifact is not there, and what `payload` raises.
     """
+    run, steps = recorded.run, recorded.steps
     entries: dict[str, dict[str, Any]] = {}
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
 
@@ -65,7 +63,7 @@ def write_bundle(
             told["result"] = None if redaction.hides_step(step.step_key) else value(step.result)
         told_parts = [
             {"step_key": key, "name": name, "attempt": attempt, "result": value(result)}
-            for (key, name), (attempt, result) in sorted(parts.items())
+            for (key, name), (attempt, result) in sorted(recorded.parts.items())
             if not redaction.hides_step(key)
         ]
         hashes = sorted({run.code_version_hash, *(step.code_version_hash for step in steps if step.code_version_hash)})
@@ -82,8 +80,8 @@ def write_bundle(
             "run": redaction.of_run(_plain(run)),
             "steps": told_steps,
             "variables": [
-                {"name": name, "value": redaction.of_variable(name, value), "set_at": set_at.isoformat()}
-                for name, value, set_at in variables
+                {**_plain(given), "value": redaction.of_variable(given.name, given.value, given.step_key)}
+                for given in recorded.variables
             ],
             "parts": told_parts,
             "entries": entries,
@@ -122,7 +120,7 @@ def _entry(name: str, size: int) -> zipfile.ZipInfo:
     return entry
 
 
-def _plain(record: RunRecord | StepRecord) -> dict[str, Any]:
+def _plain(record: RunRecord | StepRecord | VariableRecord) -> dict[str, Any]:
     return {
         name: value.isoformat() if isinstance(value, datetime) else value
         for name, value in vars(record).items()
@@ -130,23 +128,32 @@ def _plain(record: RunRecord | StepRecord) -> dict[str, Any]:
     }
 
 
-def check_redactions(
-    paths: Sequence[str], run: RunRecord, steps: Sequence[StepRecord], variables: Iterable[str]
-) -> Redaction:
-    """What `--redact` names. `variables`: those that steps have set. Raises `UsageError` for a path to nothing."""
-    redaction = Redaction(paths)
-    named = {*variables, *(json.loads(run.definition).get("variables") or ())}
-    known = {step.step_key for step in steps}
+def check_redactions(paths: Sequence[str], recorded: RecordedRun) -> Redaction:
+    """What `--redact` names. Raises `UsageError` for a path to nothing, saying what there is."""
+    definition = json.loads(recorded.run.definition)
+    there = [
+        *_paths_in(recorded.run.input),
+        *(f"variables.{name}" for name in definition.get("variables") or ()),
+        *(f"variables.{given.name}" for given in recorded.variables),
+        *(f"steps.{step.step_key}" for step in recorded.steps),
+    ]
     for path in paths:
-        root, _, rest = path.partition(".")
-        if root == "steps" and rest in known:
-            continue
-        if root == "variables" and rest in named:
-            continue
-        if root == "input" and redaction.has(run.input, rest):
-            continue
-        raise UsageError(
-            f"--redact {path}: there is no such thing; write input.NAME, variables.NAME or steps.KEY "
-            f"(steps: {', '.join(sorted(known)) or 'none'})"
-        )
-    return redaction
+        if path not in there:
+            near = difflib.get_close_matches(path, there, n=1)
+            hint = f" (did you mean {near[0]}?)" if near else ""
+            listed = list(dict.fromkeys(there))
+            more = f" and {len(listed) - _SHOWN_PATHS} more" if len(listed) > _SHOWN_PATHS else ""
+            raise UsageError(
+                f"--redact {path}: there is no such thing{hint}: there are {', '.join(listed[:_SHOWN_PATHS])}{more}"
+            )
+    return Redaction(paths)
+
+
+def _paths_in(value: Any, path: str = "input") -> Iterator[str]:
+    """The paths of everything inside a JSON value, the shortest ones first. A key with a dot has none."""
+    waiting = deque([(path, value)])
+    while waiting:
+        path, value = waiting.popleft()
+        yield path
+        items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+        waiting += [(f"{path}.{key}", item) for key, item in items if "." not in str(key)]

@@ -7,18 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from functools import cached_property
 from typing import Any, Protocol
 
 from envs import EnvsError
-from runner.calls import Answer, Call, CallRefused, Reply
 from runner.definition import Definition, Task, Wait
 from runner.errors import RunnerError, UsageError
-from runner.ledger import EXTERNAL, Ledger, RunRecord, StepRecord
+from runner.ledger import EXTERNAL, Ledger, RunRecord, StepRecord, VariableRecord
 from runner.outcome import StepOutcome
 from runner.payload import Payload
 from runner.redaction import Redaction
+from runner.replay_context import ReplayedCalls
 from runner.replayed import MAX_JSON_CHARS, Logs, Replayed, Verdict, judged, without_logs
 from runner.request import Debugging, Expected, StepContext, with_templates
 from runner.supervisor import Supervisor
@@ -41,8 +40,9 @@ class History(Protocol):
     def payload(self, result: bytes) -> Payload:
         """The payload of a recorded result."""
 
-    def variables_before(self, step: StepRecord) -> dict[str, Any]:
-        """The run's variables when the attempt began, besides those that the workflow begins with."""
+    @property
+    def variables(self) -> Sequence[VariableRecord]:
+        """Every value that steps have given to a variable, in that order."""
 
     def substep(self, step_key: str, name: str, attempt: int) -> bytes | None:
         """The recorded result of a part of a step, if that attempt, or one before it, has done it."""
@@ -61,13 +61,10 @@ class LedgerHistory:
     def payload(self, result: bytes) -> Payload:
         return self._values.payload(result)
 
-    def variables_before(self, step: StepRecord) -> dict[str, Any]:
-        return {name: value for name, value, set_at in self._all_variables if set_at < step.started_at}
-
     @cached_property
-    def _all_variables(self) -> list[tuple[str, Any, datetime]]:
-        """Every value that each has had, in order: asking once for each step takes longer than many steps do."""
-        return list(self._ledger.contexts.all_variables(self.run.run_id))
+    def variables(self) -> Sequence[VariableRecord]:
+        """Asked for once: doing so for each step takes longer than many steps do."""
+        return self._ledger.contexts.all_variables(self.run.run_id)
 
     def variables_now(self) -> dict[str, Any]:
         """The run's variables as they are, besides those that the workflow begins with."""
@@ -96,7 +93,6 @@ class Replay:
     tolerance: float = 0.0
     ignore_logs: bool = False
     _results: dict[str, Payload] = field(default_factory=dict, init=False)
-    _left_out: list[str] = field(default_factory=list, init=False)  # of the attempt that is replayed
 
     @cached_property
     def definition(self) -> Definition:
@@ -138,12 +134,14 @@ class Replay:
             detail = f"it needs the variable {unknown[0]}, which is not recorded: --env {unknown[0]} passes yours on"
             return without_logs(step, version, "could not", detail)
         try:
-            outcome, expected = self._perform(definition, task, step, version)
+            outcome, expected, calls = self._perform(definition, task, step, version)
         except (EnvsError, RunnerError) as error:
             return without_logs(step, version, "could not", f"{type(error).__name__}: {error}")
+        if calls.redacted:
+            return without_logs(step, version, "not replayed", _needs(f"variables.{calls.redacted[0]}"))
         if self.live and outcome.payload is not None and task.result_key:
             self._results[task.result_key] = outcome.payload
-        gaps = bool(self._left_out)
+        gaps = bool(calls.left_out)
         return judged(step, version, outcome, expected, ignore_logs=self.ignore_logs, with_gaps=gaps)
 
     def attempt_of(self, step_key: str, number: int | None = None) -> StepRecord:
@@ -194,22 +192,22 @@ class Replay:
         if hidden.hides_step(step.step_key):
             return "it was redacted"
         given = [step.input or {}, list(task.args), dict(task.kwargs)]
-        if path := hidden.needed_by(given):
-            return f"it needs {path}, which was redacted"
+        if path := hidden.needed_by(given, self._variables_before(definition, step)[1]):
+            return _needs(path)
         for other in definition.tasks.values():
             if isinstance(other, Task) and other.result_key in references(given) and hidden.hides_step(other.task_id):
-                return f"it needs the result of {other.task_id}, which was redacted"
+                return _needs(f"the result of {other.task_id}")
         return None
 
     def _perform(
         self, definition: Definition, task: Task, step: StepRecord, version: str, debugging: Debugging | None = None
-    ) -> tuple[StepOutcome, Payload | None]:
-        """What comes of the attempt now, and the recorded result if it had one."""
+    ) -> tuple[StepOutcome, Payload | None, ReplayedCalls]:
+        """What comes of the attempt now, the recorded result if it had one, and what it asked of its run."""
         run = self.history.run
         given: dict[str, Any] = {"args": list(task.args), "kwargs": dict(task.kwargs)}
         if isinstance(step.input, dict):
             given |= step.input
-        variables = {**definition.variables, **self.history.variables_before(step)}
+        variables, hidden = self._variables_before(definition, step)
         expected = None
         if step.status == "completed" and step.result is not None and debugging is None:
             expected = Expected(self.history.payload(step.result), self.tolerance)
@@ -228,11 +226,23 @@ class Replay:
             expected=expected,
             debugging=debugging,
         )
-        self._left_out = []
-        answer = _answer(self.history, step, variables, self._left_out)
+        calls = ReplayedCalls(self.history, step, variables, hidden)
         timeout_seconds = task.timeout_seconds if debugging is None else None  # a person takes longer
-        outcome = self.supervisor.perform(version, request, timeout_seconds=timeout_seconds, answer=answer)
-        return outcome, expected.payload if expected else None
+        outcome = self.supervisor.perform(version, request, timeout_seconds=timeout_seconds, answer=calls)
+        return outcome, expected.payload if expected else None, calls
+
+    def _variables_before(self, definition: Definition, step: StepRecord) -> tuple[dict[str, Any], set[str]]:
+        """The run's variables when the attempt began, and which of them were redacted."""
+        redacted = self.history.redacted
+        values = dict(definition.variables)
+        hidden = {name for name in values if redacted.hides_variable(name)}
+        for given in self.history.variables:
+            if given.set_at < step.started_at:
+                values[given.name] = given.value
+                hidden.discard(given.name)
+                if redacted.hides_variable(given.name, given.step_key):
+                    hidden.add(given.name)
+        return values, hidden
 
     def _results_for(self, definition: Definition, step: StepRecord, wanted: set[str]) -> dict[str, Payload]:
         payloads = {}
@@ -245,31 +255,5 @@ class Replay:
         return {**payloads, **{key: payload for key, payload in self._results.items() if key in wanted}}
 
 
-def _answer(history: History, step: StepRecord, variables: dict[str, Any], left_out: list[str]) -> Answer:
-    """What ctx does in a replay: variables as they were, parts as they were recorded, and nothing kept.
-
-    `left_out` gets the names of parts that are recorded, and so not done.
-    """
-    now = dict(variables)
-
-    def answer(call: Call) -> Reply:
-        name = call.arguments.get("name")
-        if not isinstance(name, str):
-            raise CallRefused(f"ctx.{call.name} needs a name")
-        match call.name:
-            case "get_variable":
-                return Reply([name in now, now.get(name)])
-            case "set_variable":
-                now[name] = call.arguments.get("value")
-            case "step":
-                recorded = history.substep(step.step_key, name, step.attempt)
-                if recorded is not None:
-                    left_out.append(name)
-                return Reply(payload=None if recorded is None else history.payload(recorded))
-            case "record_step":
-                pass
-            case _:
-                raise CallRefused(f"ctx.{call.name} is not known here")
-        return Reply()
-
-    return answer
+def _needs(what: str) -> str:
+    return f"it needs {what}, which was redacted"

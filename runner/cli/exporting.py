@@ -7,18 +7,22 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Collection, Iterator
+from io import BufferedRandom
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from envs import ArtifactStore, store_wheels
+from runner.bundle import Bundle
 from runner.bundling import check_redactions, write_bundle
-from runner.cli import render
+from runner.cli import complain, render
 from runner.cli.installation import opened
 from runner.cli.progress import reporter
 from runner.errors import UsageError
+from runner.leftovers import leftovers, redacted_values
 from runner.settings import load_settings
+from runner.traces import Traces
 
 HERE = Path()
 
@@ -49,33 +53,37 @@ def export_command(
     if target.exists():
         raise UsageError(f"{target} is there already: choose another name, or remove it")
     with opened(load_settings(HERE)) as installation:
-        ledger = installation.ledger
-        run = ledger.run(run_id)
-        steps = ledger.steps(run.run_id)
-        variables = ledger.contexts.all_variables(run.run_id)
-        redaction = check_redactions(redact or [], run, steps, [name for name, _, _ in variables])
+        recorded = installation.ledger.recorded(run_id)
+        run, payload = recorded.run, installation.values.payload
+        redaction = check_redactions(redact or [], recorded)
         if wheels:
-            _fetch_wheels(installation.store, {run.code_version_hash, *(step.code_version_hash for step in steps)})
-        with _whole(target) as descriptor, open(descriptor, "w+b", closefd=False) as file:
-            write_bundle(
-                file,
-                run,
-                steps,
-                variables=variables,
-                parts=ledger.contexts.all_substeps(run.run_id),
-                payload=installation.values.payload,
-                store=installation.store,
-                redaction=redaction,
-                wheels=wheels,
-            )
+            hashes = {run.code_version_hash, *(step.code_version_hash for step in recorded.steps)}
+            _fetch_wheels(installation.store, hashes)
+        with _whole(target) as (file, temporary):
+            write_bundle(file, recorded, payload=payload, store=installation.store, redaction=redaction, wheels=wheels)
             file.seek(0)
             digest = hashlib.file_digest(file, "sha256").hexdigest()
             size = file.seek(0, os.SEEK_END)
+            still_in = _leftovers(temporary, redacted_values(recorded, redaction, payload)) if redact else []
     if as_json:
         told = {"run_id": run.run_id, "file": str(target), "bytes": size, "sha256": digest}
-        render.print_json({**told, "redacted": redaction.paths})
+        render.print_json({**told, "redacted": redaction.paths, "still_in": still_in})
     else:
         print(f"{target}: run {run.run_id}, {size} bytes, sha256 {digest}")
+
+
+def _leftovers(path: Path, traces: Traces) -> list[str]:
+    """Where what was redacted still is, having warned of it."""
+    if forgotten := traces.limit():
+        complain(f"of what was redacted the {forgotten} shortest texts and numbers were not looked for in the rest")
+    with Bundle(path) as bundle:
+        still_in = leftovers(bundle, traces)
+    if still_in:
+        complain(
+            f"what was redacted, or some of it, is still in {', '.join(still_in)}: other steps were given it or made "
+            "it anew; look there, and redact those too"
+        )
+    return still_in
 
 
 def _fetch_wheels(store: ArtifactStore, hashes: Collection[str | None]) -> None:
@@ -85,20 +93,21 @@ def _fetch_wheels(store: ArtifactStore, hashes: Collection[str | None]) -> None:
 
 
 @contextlib.contextmanager
-def _whole(target: Path) -> Iterator[int]:
-    """The descriptor of a file that gets its name when it is complete, and not at all otherwise."""
+def _whole(target: Path) -> Iterator[tuple[BufferedRandom, Path]]:
+    """A file, open, and where it is until it gets its name: when it is complete, and not at all otherwise."""
     try:
         descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     except OSError as error:
         raise UsageError(f"{target} cannot be written: {error.strerror}") from error
     try:
-        yield descriptor
-        os.fsync(descriptor)
-        os.link(temporary, target)  # fails if somebody was faster
+        with open(descriptor, "w+b") as file:
+            yield file, Path(temporary)
+            file.flush()
+            os.fsync(descriptor)
+            os.link(temporary, target)  # fails if somebody was faster
     except FileExistsError:
         raise UsageError(f"{target} is there already: choose another name, or remove it") from None
     except OSError as error:
         raise UsageError(f"{target} cannot be written: {error.strerror}") from error
     finally:
-        os.close(descriptor)
         os.unlink(temporary)

@@ -13,7 +13,7 @@ from runner.ledger.errors import (
 from runner.ledger.ledger import Ledger
 from runner.ledger.presence import DatabasePresence
 from runner.ledger.reader import EXTERNAL
-from runner.ledger.records import CodeVersionRecord, RunRecord, StepRecord
+from runner.ledger.records import CodeVersionRecord, RecordedRun, RunRecord, StepRecord, VariableRecord
 
 __all__ = [
     "EXTERNAL",
@@ -24,10 +24,12 @@ __all__ = [
     "Ledger",
     "LedgerError",
     "LedgerUnavailable",
+    "RecordedRun",
     "RunExists",
     "RunNotFound",
     "RunNotInState",
     "RunRecord",
     "StepRecord",
+    "VariableRecord",
     "VersionCensus",
 ]

@@ -10,6 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from runner.ledger.records import VariableRecord
 from runner.ledger.tables import workflow_substeps, workflow_variables
 
 Read = Callable[[], contextlib.AbstractContextManager[sa.Connection]]
@@ -23,22 +24,20 @@ class RunContexts:
         self._read = read
         self._fenced = fenced
 
-    def variables(self, run_id: str, *, before: datetime | None = None) -> dict[str, Any]:
-        """What the steps of the run have set, the last value of each; `before`: as it was then."""
+    def variables(self, run_id: str) -> dict[str, Any]:
+        """What the steps of the run have set, the last value of each."""
         columns = workflow_variables.c
         query = sa.select(columns.name, columns.value).where(columns.run_id == run_id).order_by(columns.number)
-        if before is not None:
-            query = query.where(columns.set_at < before)
         with self._read() as connection:
             return {name: json.loads(value) for name, value in connection.execute(query)}
 
-    def all_variables(self, run_id: str) -> list[tuple[str, Any, datetime]]:
-        """Every (name, value, when) that steps of the run have set, in that order."""
+    def all_variables(self, run_id: str) -> list[VariableRecord]:
+        """Every value that steps of the run have given to a variable, in that order."""
         columns = workflow_variables.c
-        query = sa.select(columns.name, columns.value, columns.set_at).where(columns.run_id == run_id)
+        query = workflow_variables.select().where(columns.run_id == run_id).order_by(columns.number)
         with self._read() as connection:
-            rows = connection.execute(query.order_by(columns.number))
-            return [(row.name, json.loads(row.value), row.set_at) for row in rows]
+            rows = connection.execute(query)
+            return [VariableRecord(row.name, json.loads(row.value), row.set_at, row.step_key) for row in rows]
 
     def all_substeps(self, run_id: str) -> dict[tuple[str, str], tuple[int, bytes]]:
         """Of all parts of steps the attempt that did it, and its recorded result, by (step key, name)."""

@@ -17,7 +17,7 @@ from runner.ledger.context import RunContexts
 from runner.ledger.database import explained
 from runner.ledger.errors import Fenced, RunExists, RunNotInState
 from runner.ledger.reader import LedgerReader, ours, run_query
-from runner.ledger.records import RunRecord
+from runner.ledger.records import RecordedRun, RunRecord
 from runner.ledger.tables import code_versions, workflow_runs, workflow_steps
 from runner.streams import writable
 
@@ -37,6 +37,13 @@ class Ledger(LedgerReader):
     def _write(self) -> Iterator[sa.Connection]:
         with explained(self.location), self._writing.begin() as connection:
             yield connection
+
+    def recorded(self, run_id: str) -> RecordedRun:
+        """All that is recorded of a run, of one moment. Raises `RunNotFound`."""
+        with self.snapshot():
+            run = self.run(run_id)
+            of_run = self.contexts.all_variables(run.run_id), self.contexts.all_substeps(run.run_id)
+            return RecordedRun(run, self.steps(run.run_id), *of_run)
 
     # --- code versions ---
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Collection, Iterator
 from types import TracebackType
 from typing import Any, Self
@@ -28,6 +29,7 @@ class LedgerReader:
         self._engine = engine
         address = engine.url.set(drivername=engine.url.get_backend_name(), query={})
         self.location = address.render_as_string(hide_password=True)
+        self._of_thread = threading.local()
         self.is_shared = engine.dialect.name != "sqlite"  # whether its workers may be on other machines
 
     @classmethod
@@ -48,7 +50,21 @@ class LedgerReader:
         self.close()
 
     @contextlib.contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """All that this thread reads inside is of one moment, whatever is recorded meanwhile."""
+        options = {"isolation_level": "REPEATABLE READ"} if self.is_shared else {}  # SQLite reads so anyway
+        with explained(self.location), self._engine.execution_options(**options).connect() as connection:
+            self._of_thread.connection = connection
+            try:
+                yield
+            finally:
+                del self._of_thread.connection
+
+    @contextlib.contextmanager
     def _read(self) -> Iterator[sa.Connection]:
+        if hasattr(self._of_thread, "connection"):
+            yield self._of_thread.connection
+            return
         with explained(self.location), self._engine.connect() as connection:
             yield connection
 

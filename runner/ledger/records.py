@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -88,6 +89,29 @@ class StepRecord:
         fields = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
         parsed = _parsed(fields, "input", "value", "error")
         return cls(**{**fields, **parsed, "has_value": fields["value"] is not None})
+
+
+@dataclass(frozen=True)
+class VariableRecord:
+    """A value that a step gave to a variable of its run. `step_key`: that step; None where a bundle does not say."""
+
+    name: str
+    value: Any
+    set_at: datetime
+    step_key: str | None = None
+
+
+@dataclass(frozen=True)
+class RecordedRun:
+    """All that is recorded of a run, at one moment. `parts`: the attempt that did a part, and its result.
+
+    Keys of `parts` are (step key, name).
+    """
+
+    run: RunRecord
+    steps: Sequence[StepRecord]
+    variables: Sequence[VariableRecord]
+    parts: Mapping[tuple[str, str], tuple[int, bytes]]
 
 
 def _parsed(fields: dict[str, Any], *names: str) -> dict[str, Any]:

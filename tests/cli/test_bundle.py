@@ -81,36 +81,6 @@ def test_what_is_there_is_not_overwritten_and_nothing_is_left_half(recorded, tmp
     assert (done.returncode, "cannot be written" in done.stderr) == (2, True)
 
 
-def test_what_is_redacted_does_not_leave(recorded, elsewhere, tmp_path):
-    path = tmp_path / "run.hwe"
-    told = export(recorded, path, "--redact", "input.secret", "--redact", "steps.charge")
-    assert told["redacted"] == ["input.secret", "steps.charge"]
-    assert b"4711" not in path.read_bytes()
-    _, document, steps = replay(elsewhere, path)
-    assert steps["charge"]["verdict"] == "not replayed"
-    assert steps["charge"]["detail"] == "it was redacted"
-    others = {key: step["verdict"] for key, step in steps.items() if key != "charge"}
-    assert "same" in others.values()
-    assert "different" not in others.values()
-    assert document["verdict"] == "same"
-
-
-def test_steps_that_need_what_is_redacted_are_not_replayed(recorded, elsewhere, tmp_path):
-    path = tmp_path / "run.hwe"
-    export(recorded, path, "--redact", "input.mark")
-    _, _, steps = replay(elsewhere, path)
-    assert steps["charge"]["detail"] == "it needs input.mark, which was redacted"
-    assert "different" not in {step["verdict"] for step in steps.values()}
-
-
-@pytest.mark.parametrize("path", ["input.nosuch", "steps.nosuch", "nothing", "variables.", "variables.nosuch"])
-def test_a_redaction_of_nothing_is_refused(recorded, tmp_path, path):
-    done = recorded.hwe("export", "run-1", tmp_path / "run.hwe", "--redact", path)
-    assert done.returncode == 2
-    assert "write input.NAME" in done.stderr
-    assert not (tmp_path / "run.hwe").exists()
-
-
 def rewritten(path, change):
     """The bundle with its index changed, and all else as it was."""
     with zipfile.ZipFile(path) as archive:
@@ -251,33 +221,3 @@ def test_a_format_without_later_fields_opens(recorded, elsewhere, tmp_path):
     _, document, steps = replay(elsewhere, path)
     assert document["verdict"] == "same"
     assert {step["logs"] for step in steps.values()} == {"not recorded"}
-
-
-def test_the_log_of_a_redacted_step_does_not_leave(site, tmp_path):
-    (site.project / "parts.py").write_text("def tells(card):\n    print('the card is', card)\n    return 1\n")
-    task = {"operator_type": "task", "function": "tools.python.run", "args": ["parts.tells", "{{inputs.card}}"]}
-    (site.project / "workflow.yaml").write_text(json.dumps({"name": "tells", "tasks": {"tells": task}}))
-    done = site.hwe("run", "workflow.yaml", "--run-id", "run-1", "--policy", "artifact", "--input", '{"card": "4711"}')
-    assert done.returncode == 0, done.stderr
-    for redacted, leaves in ((["input.card"], True), (["input.card", "steps.tells"], False)):
-        path = tmp_path / f"{leaves}.hwe"
-        export(site, path, *(word for name in redacted for word in ("--redact", name)))
-        with zipfile.ZipFile(path) as archive:
-            assert (b"4711" in archive.read("bundle.json")) == leaves
-
-
-def test_what_of_a_step_or_variable_is_kept_with_the_run_does_not_leave(site, tmp_path):
-    (site.project / "parts.py").write_text("def tells(card):\n    raise ValueError(f'no credit: {card}')\n")
-    task = {"operator_type": "task", "function": "tools.python.run", "args": ["parts.tells", "{{inputs.card}}"]}
-    definition = {"name": "tells", "variables": {"token": "geheim"}, "tasks": {"tells": task}}
-    (site.root / "workflow.json").write_text(json.dumps(definition))
-    arguments = ("--run-id", "run-1", "--policy", "artifact", "--input", '{"card": "4711"}')
-    assert site.hwe("run", site.root / "workflow.json", *arguments).returncode == 1
-    path = tmp_path / "run.hwe"
-    told = ("input.card", "steps.tells", "variables.token")
-    export(site, path, *(word for name in told for word in ("--redact", name)))
-    with zipfile.ZipFile(path) as archive:
-        index = archive.read("bundle.json")
-    assert b"4711" not in index
-    assert b"geheim" not in index
-    assert site.hwe("replay", path).returncode == 3
