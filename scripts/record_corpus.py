@@ -27,7 +27,7 @@ from runner.bundle import FORMAT
 CORPUS = Path(__file__).parents[1] / "tests" / "corpus"
 PROJECT = CORPUS.parent / "projects" / "corpus"
 INDEX = CORPUS / "index.json"
-PYTHONS = ("3.9", "3.10", "3.11", "3.12", "3.13")
+PYTHONS = ("3.9", "3.10", "3.11", "3.12", "3.13", "3.14")
 
 # On every Python; the others say nothing about the interpreter, and take turns.
 EVERYWHERE = ("completed", "failed")

@@ -15,6 +15,9 @@ from runner import Supervisor
 
 PROJECTS = Path(__file__).parent / "projects"
 
+# What .ci/run fetches if it can, and says so if it cannot.
+NEWEST_PYTHON = "3.14"
+
 
 class Deployed:
     """A copy of a project of tests/projects, captured into the test's own store."""
@@ -75,6 +78,21 @@ def missing():
         pytest.skip(what)
 
     return missing
+
+
+@pytest.fixture(scope="session")
+def need_python(pythons, missing):
+    """Skips, loudly, where a minor version of Python is missing; in CI fails, but for one that may not be to be had."""
+
+    def need_python(python):
+        if python in pythons:
+            return
+        what = f"PYTHON {python} NOT TESTED: it is not on this machine; scripts/fetch_python.sh {python} may get it"
+        if python == NEWEST_PYTHON:
+            pytest.skip(what)
+        missing(what)
+
+    return need_python
 
 
 @pytest.fixture(scope="session")

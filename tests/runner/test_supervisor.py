@@ -199,9 +199,8 @@ def test_namespace_packages_relative_imports_and_package_data(supervisor, deploy
 
 
 @pytest.mark.parametrize("python", ["3.9", "3.10", "3.11", "3.12", "3.13", "3.14"])
-def test_steps_run_on_the_python_that_their_version_needs(supervisor, deploy, pythons, python):
-    if python not in pythons:
-        pytest.skip(f"Python {python} is not installed on this machine (found: {', '.join(pythons)})")
+def test_steps_run_on_the_python_that_their_version_needs(supervisor, deploy, need_python, python):
+    need_python(python)
     shapes = deploy("shapes", python=python).hash
     assert supervisor.run(shapes, "acme.billing.steps.python").unwrap() == python
     invoice = supervisor.run(shapes, "acme.billing.steps.issue", ["A-1"])
