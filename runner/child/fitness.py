@@ -159,7 +159,10 @@ def fields_of(kind):
     if dataclasses.is_dataclass(kind):
         return {field.name: field.type for field in dataclasses.fields(kind)}
     if issubclass(kind, tuple) and hasattr(kind, "_fields"):
-        annotations = getattr(kind, "__annotations__", {})
+        try:
+            annotations = getattr(kind, "__annotations__", {})
+        except Exception:  # evaluated here, from Python 3.14 on: one of them is imported for type checkers alone
+            annotations = {}
         return {name: annotations.get(name, typing.Any) for name in kind._fields}
     if hasattr(
         kind, "__pydantic_validator__"

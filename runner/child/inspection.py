@@ -10,6 +10,7 @@ sound code may give too: it is one if the code that the run has had until now do
 """
 
 import inspect as _inspect
+import sys
 
 from .fitness import Fitness
 from .functions import FunctionNotFound, find_function, imported, takes_context
@@ -109,8 +110,8 @@ def fault_of_step(step, scope):
     if takes_context(function):
         args = [None, *args]
     try:
-        taken = _inspect.signature(function, follow_wrapped=False)
-        within = _inspect.signature(function)
+        taken = _inspect.signature(function, follow_wrapped=False, **_UNEVALUATED)
+        within = _inspect.signature(function, **_UNEVALUATED)
     except (TypeError, ValueError):
         return "signature", "%s does not tell what it takes" % name, False
     # A decorator mostly passes on what it gets. One that does not did so until now.
@@ -120,6 +121,20 @@ def fault_of_step(step, scope):
         except TypeError as error:
             return "signature", "%s%s: %s" % (name, signature, error), is_doubt
     return None, "", False
+
+
+def annotations_left_alone():
+    """For inspect.signature: from Python 3.14 on annotations are evaluated when somebody asks for them, and may name
+    what is imported for type checkers alone.
+    """
+    if sys.version_info < (3, 14):
+        return {}
+    import annotationlib
+
+    return {"annotation_format": annotationlib.Format.FORWARDREF}
+
+
+_UNEVALUATED = annotations_left_alone()
 
 
 def text_of(error):

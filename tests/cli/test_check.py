@@ -208,6 +208,16 @@ def test_another_python_is_looked_at_there(in_flight, candidate, pythons):
     assert check(in_flight, candidate(edit))[1]["verdicts"] == {"compatible": 2}
 
 
+def test_annotations_that_only_a_type_checker_can_evaluate_are_left_alone(in_flight, candidate, need_python):
+    need_python("3.14")  # where they are evaluated when somebody asks for them, and not when they are written
+    project = candidate(
+        ("pyproject.toml", HERE, "3.14"),
+        ("steps.py", "total(order, rate=0.1)", "total(order: Orders, rate: float = 0.1) -> Totals"),
+        ("models.py", "    x: int", "    x: Width"),
+    )
+    assert check(in_flight, project)[1]["verdicts"] == {"compatible": 2}
+
+
 def test_reports_for_ci_and_for_pull_requests(in_flight, candidate, tmp_path):
     project = candidate(("steps.py", "def charge", "def bill"))
     done = in_flight.hwe("check", project, "--junit", tmp_path / "junit.xml", "--markdown", tmp_path / "summary.md")
