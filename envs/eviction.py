@@ -8,11 +8,11 @@ import contextlib
 import os
 import time
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from envs.bytecode import sweep_bytecode
 from envs.errors import CacheUnusable, explain_os_error
-from envs.inventory import CachedLayer, CachedVersion, Inventory, last_use, layers_in_use, take_inventory
+from envs.inventory import CachedLayer, CachedVersion, Inventory, inventory_of, last_use, layers_in_use, take_inventory
 from envs.layers import MARKER as LAYER_MARKER
 from envs.layers import build_lock_path
 from envs.layers import lease_path as layer_lease_path
@@ -111,15 +111,13 @@ def evict(
         plan = plan_now(inventory)
         versions, layers, swept, left = plan.versions, plan.layers, 0, _left(inventory, plan)
         if not dry_run:
-            versions, layers, swept = _carry_out(cache_root, inventory, plan)
-            inventory = take_inventory(cache_root)
-            left = inventory.total_bytes
-            if max_bytes is not None and left > max_bytes and versions:
+            versions, layers, swept, inventory = _carry_out(cache_root, inventory, plan)
+            if max_bytes is not None and inventory.total_bytes > max_bytes and versions:
                 # Bytecode that others still use stays, which no plan knows beforehand: what is missing goes now.
                 plan = plan_now(inventory)
-                more, other_layers, _ = _carry_out(cache_root, inventory, plan)
+                more, other_layers, _, inventory = _carry_out(cache_root, inventory, plan)
                 versions, layers = versions + more, layers + other_layers
-                left = take_inventory(cache_root).total_bytes
+            left = inventory.total_bytes
             _remove_old_logs(cache_root)
     except OSError as error:
         raise CacheUnusable(cache_root, explain_os_error(error)) from error
@@ -137,16 +135,27 @@ def evict(
     )
 
 
-def _carry_out(cache_root: str, inventory: Inventory, plan: Plan) -> tuple[list[CachedVersion], list[CachedLayer], int]:
-    """What could be removed: others may have begun to use the rest. And how many killed builds were swept."""
+def _carry_out(
+    cache_root: str, inventory: Inventory, plan: Plan
+) -> tuple[list[CachedVersion], list[CachedLayer], int, Inventory]:
+    """What could be removed: others may have begun to use the rest. How many killed builds were swept. What is left."""
     for folder in ("leases", "locks", "trash"):  # somebody may have copied the cache without them
         os.makedirs(os.path.join(cache_root, folder), mode=0o700, exist_ok=True)
     versions = [version for version in plan.versions if _evict_version(cache_root, version)]
     layers = _evict_layers(cache_root, plan.layers)
     swept = sum(_sweep(cache_root, root) for root in inventory.unfinished)
     empty_trash(cache_root)
-    sweep_bytecode(cache_root)
-    return versions, layers, swept
+    bytecode_left = sweep_bytecode(cache_root)
+    # Not another look at all of it, which is what gc takes its time for.
+    gone = {version.hash for version in versions} | {layer.key for layer in layers}
+    in_use = {version.hash for version in plan.versions} - gone
+    left = [
+        replace(version, leased=True) if version.hash in in_use else version
+        for version in inventory.versions
+        if version.hash not in gone
+    ]
+    layers_left = {layer.key: layer.bytes for layer in inventory.layers if layer.key not in gone}
+    return versions, layers, swept, inventory_of(left, layers_left, [], bytecode_left)
 
 
 def _left(inventory: Inventory, plan: Plan) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 from envs.bytecode import bytecode_bytes
 from envs.disk import disk_bytes
 from envs.layers import MARKER as LAYER_MARKER
-from envs.locks import is_held
+from envs.locks import held_and_time
 from envs.manifest import is_sha256
 from envs.materialize import MARKER
 
@@ -80,17 +80,25 @@ def take_inventory(cache_root: str) -> Inventory:
             unfinished.append(root)
         else:
             versions.append(found)
-    standing = Counter(version.layer for version in versions)
-    layers: list[CachedLayer] = []
+    layers: dict[str, int] = {}
     for key in _names(os.path.join(cache_root, "layers")):
         root = os.path.join(cache_root, "layers", key)
         marker = _read(os.path.join(root, LAYER_MARKER))
         if marker is None:
             unfinished.append(root)
         else:
-            layers.append(CachedLayer(key, _size(marker, root), standing[key]))
-    shared = bytecode_bytes(cache_root) - sum(version.compiled_bytes for version in versions)
-    return Inventory(versions, layers, unfinished, max(0, shared))
+            layers[key] = _size(marker, root)
+    return inventory_of(versions, layers, unfinished, bytecode_bytes(cache_root))
+
+
+def inventory_of(
+    versions: list[CachedVersion], layers: dict[str, int], unfinished: list[str], bytecode_bytes: int
+) -> Inventory:
+    """`layers`: bytes by key. `bytecode_bytes`: of all bytecode, whichever version was the first to need it."""
+    standing = Counter(version.layer for version in versions)
+    shared = bytecode_bytes - sum(version.compiled_bytes for version in versions)
+    counted = [CachedLayer(key, size, standing[key]) for key, size in layers.items()]
+    return Inventory(versions, counted, unfinished, max(0, shared))
 
 
 def layers_in_use(cache_root: str) -> set[str]:
@@ -120,12 +128,16 @@ def _version(root: str, name: str, leases: str) -> CachedVersion | None:
     with contextlib.suppress(FileNotFoundError, KeyError):  # removed while we look; or no marker of ours
         layer_root = marker["layer_root"]
         compiled = marker.get("compiled_bytes", 0)
+        try:
+            leased, last_used = held_and_time(lease_path)
+        except FileNotFoundError:
+            leased, last_used = False, os.stat(marker_path).st_mtime
         return CachedVersion(
             hash=name,
             own_bytes=_size(marker, root) + compiled,
             layer=layer_root and os.path.basename(layer_root),
-            last_used=last_use(lease_path, marker_path),
-            leased=is_held(lease_path),
+            last_used=last_used,
+            leased=leased,
             python=marker["interpreter_version"],
             compiled_bytes=compiled,
         )
@@ -144,7 +156,7 @@ def _read(path: str) -> dict[str, Any] | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     try:
-        marker = json.loads(os.read(descriptor, _MARKER_BYTES))
+        marker = json.loads(os.read(descriptor, _MARKER_BYTES).decode())
     except ValueError:
         return None
     finally:

@@ -60,18 +60,26 @@ def exclusive_now(path: str, *, patience_seconds: float = 0.0) -> Iterator[bool]
 def is_held(path: str) -> bool:
     """Whether somebody has the lock, shared or not. Takes it for a moment: see `exclusive_now`."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        return held_and_time(path)[0]
     except FileNotFoundError:
         return False
+
+
+def held_and_time(path: str) -> tuple[bool, float]:
+    """`is_held`, and when the file was changed last. Raises FileNotFoundError."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except PermissionError:  # of somebody else, in a cache that we only read
-        return True
+        return True, os.stat(path).st_mtime
+    held = False
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        return True
+        held = True
     finally:
+        changed = os.fstat(descriptor).st_mtime
         os.close(descriptor)
-    return False
+    return held, changed
 
 
 def take_shared(path: str) -> int:
