@@ -2,7 +2,7 @@
 # .venv from requirements/dev.txt, every file checked against its hash. Run `make` to see what there is.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup extras run check lint types floors test coverage bench bench-environments lock clean
+.PHONY: help setup extras run check lint types floors test coverage bench bench-environments bench-cache lock clean
 .NOTPARALLEL:
 
 # What a user's shell may hold and the gate should not depend on.
@@ -52,6 +52,9 @@ bench: $(BENCH_READY) ## a step against the peers, in one run (ten minutes); ARG
 
 bench-environments: $(BENCH_READY) ## a version's environment against the peers, in one run (a quarter of an hour); ARGS=--quick
 	.venv-bench/bin/python scripts/bench/environments.py $(ARGS)
+
+bench-cache: $(READY) ## a lease, list and gc among ten thousand versions, and a capture of ten thousand files; ARGS=--quick
+	$(BIN)/python scripts/bench/cache.py $(ARGS)
 
 lock: ## requirements/dev.txt and the example's locks anew; to move versions: make lock ARGS=--upgrade
 	scripts/lock.sh $(ARGS)
