@@ -146,8 +146,8 @@ def capture(
     cache = StatCache(os.path.realpath(stat_cache) if stat_cache else default_folder())
     name = os.path.basename(given) or "project"
     if not reread and (known := _unchanged(cache, root, settings, kept, began)):
-        code_version_hash, later = known.manifest.code_version_hash, _Later(given, known)
-        return CodeVersion(code_version_hash, known.manifest, known.artifact_id, name, known.size_bytes, later)
+        later = _Later(given, known)
+        return CodeVersion(known.code_version_hash, known.manifest, known.artifact_id, name, known.size_bytes, later)
     files = list_project_files(root, settings)
     lock = _lock(root, settings, kept)
     spooled = cast("IO[bytes]", tempfile.SpooledTemporaryFile(max_size=MEMORY_BYTES))  # noqa: SIM115  # see _Content
@@ -160,8 +160,9 @@ def capture(
     except BaseException:
         spooled.close()
         raise
-    cache.write(root, Snapshot(manifest, artifact_id, size, began, stats))
-    return CodeVersion(manifest.code_version_hash, manifest, artifact_id, name, size, content)
+    code_version_hash = manifest.code_version_hash
+    cache.write(root, Snapshot(manifest, code_version_hash, artifact_id, size, began, stats))
+    return CodeVersion(code_version_hash, manifest, artifact_id, name, size, content)
 
 
 def _unchanged(

@@ -19,7 +19,7 @@ import platformdirs
 from envs.disk import read_checked, write_checked
 from envs.manifest import FileEntry, Lock, Manifest, canonical_json
 
-SCHEMA = 1
+SCHEMA = 2
 
 # Below this a capture takes a few milliseconds anyway.
 MIN_FILES = 500
@@ -42,9 +42,13 @@ def stat_of(status: os.stat_result) -> Stat:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A capture that began at `began_ns`. stats: of the manifest's files, in its order; None: always read again."""
+    """A capture that began at `began_ns`. code_version_hash: that of the manifest, as it was found out then.
+
+    stats: of the manifest's files, in its order; None: always read again.
+    """
 
     manifest: Manifest
+    code_version_hash: str
     artifact_id: str
     size_bytes: int
     began_ns: int
@@ -100,6 +104,7 @@ class StatCache:
         document = {
             "artifact_id": snapshot.artifact_id,
             "began_ns": snapshot.began_ns,
+            "code_version_hash": snapshot.code_version_hash,
             "files": [[file.path, file.sha256, file.size, file.executable] for file in manifest.files],
             "lock": manifest.lock and [manifest.lock.path, manifest.lock.sha256],
             "python": manifest.python,
@@ -133,7 +138,8 @@ def default_folder() -> str:
 def _parsed(document: dict[str, object]) -> Snapshot | None:
     match document:
         case {
-            "schema": 1,
+            "schema": 2,
+            "code_version_hash": str(code_version_hash),
             "artifact_id": str(artifact_id),
             "began_ns": int(began_ns),
             "files": list(files),
@@ -143,5 +149,6 @@ def _parsed(document: dict[str, object]) -> Snapshot | None:
             "stats": list(stats),
         }:
             manifest = Manifest(tuple(FileEntry(*file) for file in files), Lock(*lock) if lock else None, python)
-            return Snapshot(manifest, artifact_id, size_bytes, began_ns, [known and tuple(known) for known in stats])
+            known = [stat and tuple(stat) for stat in stats]
+            return Snapshot(manifest, code_version_hash, artifact_id, size_bytes, began_ns, known)
     return None

@@ -183,7 +183,7 @@ def test_the_place_is_that_of_the_installation(large, tmp_path, monkeypatch):
     capture(large)
     (kept,) = (tmp_path / "home/captures").iterdir()
     assert kept.stat().st_mode & 0o077 == 0 or kept.parent.stat().st_mode & 0o077 == 0
-    assert json.loads(kept.read_bytes().partition(b"\n")[2])["schema"] == 1
+    assert json.loads(kept.read_bytes().partition(b"\n")[2])["schema"] == 2
 
 
 def test_what_is_kept_does_not_pile_up(large, tmp_path, monkeypatch):
