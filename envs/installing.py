@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from envs.child_processes import output_of, started
 from envs.errors import CacheUnusable, StoreUnusable, WheelsUnusable, build_failed
+from envs.indexes import Indexes
 from envs.interpreters import Interpreter
 from envs.manifest import Lock
 from envs.stores import ArtifactStore, KeepsFiles, files_of
@@ -34,14 +35,19 @@ _MISLEADING = (
 class Installer:
     """Runs uv for the virtual environment `root`, and writes all that it says to `log_path`.
 
-    `lock_descriptor` is inherited by what is started, and nothing of that is left once `given_up` says so.
+    `lock_descriptor` is inherited by what is started, and nothing of that is left once `given_up` says so. `indexes`:
+    asked, if nobody named others.
     """
 
-    def __init__(self, root: str, lock_descriptor: int, log_path: str, given_up: Callable[[], bool] = bool) -> None:
+    def __init__(
+        self, root: str, lock_descriptor: int, log_path: str, given_up: Callable[[], bool], indexes: Indexes
+    ) -> None:
         self.root = root
         self._lock_descriptor = lock_descriptor
         self._path = log_path
         self._given_up = given_up
+        self._indexes = indexes.variables(os.environ)
+        self._told = f" (also from {indexes.told()})" if self._indexes else ""
         self._written: list[str] = []
         self.log_path: str | None = log_path
 
@@ -70,11 +76,11 @@ class Installer:
         # The output comes through a pipe, not into the log itself: on a full disk the reason is all we want to
         # keep.
         with started(
-            command, cwd=self.root, env=_environ(offline=offline), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            pass_fds=[self._lock_descriptor],
+            command, cwd=self.root, env=_environ(offline=offline) | self._indexes, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, pass_fds=[self._lock_descriptor],
         ) as process:  # fmt: skip
             output = output_of(process, self._given_up).decode("utf-8", "replace")
-        where = " (without a network)" if offline else ""
+        where = " (without a network)" if offline else self._told
         self.note(f"$ {' '.join(command)}{where}\n{output}\nexit code {process.returncode}")
         if not process.returncode:
             return None

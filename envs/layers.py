@@ -21,6 +21,7 @@ from envs.disk import disk_bytes, write_whole
 from envs.errors import BuildGivenUp, EnvironmentBuildFailed
 from envs.failures import forget, refuse_if_failing, remember
 from envs.file_lists import seal
+from envs.indexes import NONE_NAMED, Indexes
 from envs.installing import Installer, install
 from envs.interpreters import Interpreter
 from envs.locks import exclusive, exclusive_now, take_shared
@@ -28,6 +29,7 @@ from envs.manifest import Lock, canonical_json
 from envs.pylock import is_pylock
 from envs.stores import ArtifactStore
 from envs.trash import discard, empty_trash
+from envs.uv_lock import is_uv_lock
 from envs.virtual_environment import create_virtual_environment
 from envs.wheel_building import requirements_of
 
@@ -55,12 +57,13 @@ class Terms:
 
     offline: without a network or an index, to find out whether that can be done; a failure is then not remembered,
     since it says nothing about those who may use one. given_up: asked a few times a second whether nobody wants it any
-    more. report: gets each phase as it begins.
+    more. report: gets each phase as it begins. indexes: those that the project names.
     """
 
     forgive_before: float = 0.0
     offline: bool = False
     store: ArtifactStore | None = None
+    indexes: Indexes = NONE_NAMED
     given_up: Callable[[], bool] = bool  # False
     report: Callable[[str], object] = str  # nothing comes of it
 
@@ -209,14 +212,19 @@ def _build(
 ) -> Layer:
     os.mkdir(root, 0o755)
     site_packages = create_virtual_environment(root, interpreter, os.path.join(cache_root, "virtualenv"))
-    name = PYLOCK_COPY if is_pylock(lock.path) else LOCK_COPY
+    as_pylock = is_pylock(lock.path) or (
+        # As requirements they would not say which package is from which index.
+        is_uv_lock(lock.path) and terms.indexes.exact and not terms.indexes.left_to_the_user(os.environ)
+    )
+    name = PYLOCK_COPY if as_pylock else LOCK_COPY
     with open(os.path.join(root, name), "w", encoding="utf-8", newline="\n") as file:
-        file.write(lock_text if is_pylock(lock.path) else requirements_of(lock, lock_text, interpreter))
+        text = lock_text if is_pylock(lock.path) else requirements_of(lock, lock_text, interpreter, as_pylock=as_pylock)
+        file.write(text)
     # Ends uv's search for settings here: a cache may lie inside a project whose own are not meant for this.
     with open(os.path.join(root, "uv.toml"), "w", encoding="utf-8"):
         pass
     log_path = os.path.join(cache_root, "logs", f"layer-{key}{'-offline' if terms.offline else ''}.log")
-    installer = Installer(root, lock_descriptor, log_path, terms.given_up)
+    installer = Installer(root, lock_descriptor, log_path, terms.given_up, terms.indexes)
     install(installer, name, lock, lock_text, interpreter, terms.store, offline=terms.offline)
     files = seal(root)
     write_whole(os.path.join(root, FILES), files)

@@ -1,6 +1,7 @@
 """Build the environment of one code version, from a store, into a directory that does not exist yet."""
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import os
@@ -11,6 +12,7 @@ from envs.artifact import extract
 from envs.bytecode import Compilation
 from envs.disk import disk_bytes, write_whole
 from envs.errors import ArtifactCorrupt, CodeVersionNotFound, UnlockedRequirements
+from envs.indexes import named_indexes
 from envs.interpreters import Interpreter, find_interpreter, probe, stamp
 from envs.layers import MARKER as LAYER_MARKER
 from envs.layers import Layer, Terms, has_layer, layer_in_use, layer_key
@@ -183,7 +185,8 @@ def _layer(
         text = lock_text(data)
         # Others share the layer by this digest: an artifact that lies about it would choose what they import.
         honest = hashlib.sha256(text.encode()).hexdigest() == manifest.lock.sha256
-        if honest and not has_layer(cache_root, manifest.lock, interpreter):  # else it was read when that was built
+        is_new = not has_layer(cache_root, manifest.lock, interpreter)
+        if honest and is_new:  # else it was read when that was built
             honest = read_lock(manifest.lock.path, data) is not None
     except UnlockedRequirements as error:
         raise ArtifactCorrupt(artifact_id, f"its lock is none: {error.problem}") from None
@@ -191,7 +194,17 @@ def _layer(
         raise ArtifactCorrupt(artifact_id, "its lock is not UTF-8 text") from None
     if not honest:
         raise ArtifactCorrupt(artifact_id, "its lock is not the one that its manifest names")
+    if is_new:
+        terms = dataclasses.replace(terms, indexes=named_indexes(text, _pyproject(root)))
     return layer_in_use(cache_root, manifest.lock, text, interpreter, terms)
+
+
+def _pyproject(root: str) -> bytes | None:
+    try:
+        with open(os.path.join(root, PROJECT, "pyproject.toml"), "rb") as file:
+            return file.read()
+    except FileNotFoundError:
+        return None
 
 
 def _import_paths(manifest: Manifest) -> list[str]:

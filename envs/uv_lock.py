@@ -96,9 +96,9 @@ def _asks_for(edge: dict[str, Any], requirement: "Requirement") -> bool:
         return True
 
 
-def export_uv_lock(text: str, uv: str, python: str) -> str:
-    """The lock as requirements with hashes and markers, for every machine that it was made for, of which this has to be
-    one. `uv`: the program. `python`: the version that they are for.
+def export_uv_lock(text: str, uv: str, python: str, *, as_pylock: bool = False) -> str:
+    """The lock as requirements with hashes and markers, or as a pylock.toml, for every machine that it was made for, of
+    which this has to be one. `uv`: the program. `python`: the version that they are for.
 
     It is asked beside a project made up for it, so that nothing but the lock has a say. Raises OSError,
     UvLockInvalid with what uv said.
@@ -115,6 +115,8 @@ def export_uv_lock(text: str, uv: str, python: str) -> str:
             with open(os.path.join(folder, name), "w", encoding="utf-8", newline="\n") as file:
                 file.write(content)
         command = [uv, "export", "--frozen", "--no-default-groups", "--no-emit-project", "--no-header", "--no-annotate"]
+        if as_pylock:
+            command += ["--format", "pylock.toml"]
         keep = {key: value for key, value in os.environ.items() if not key.startswith(("UV_", "VIRTUAL_ENV"))}
         environ = keep | {"UV_OFFLINE": "1", "UV_PYTHON_DOWNLOADS": "never", "NO_COLOR": "1"}
         done = subprocess.run(

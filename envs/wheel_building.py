@@ -6,12 +6,14 @@ Python that the wheels are for.
 
 import contextlib
 import os
+import re
 import subprocess
 import tempfile
 from collections.abc import Callable
 from hashlib import file_digest
 
 from envs.errors import StoreUnusable, WheelsUnusable, build_failed
+from envs.indexes import Indexes, named_indexes
 from envs.interpreters import Interpreter, find_interpreter
 from envs.manifest import Lock
 from envs.pylock import is_pylock, pylock_requirements
@@ -50,13 +52,15 @@ def store_wheels(
         if manifest.lock is None:
             return None
         text = lock_text(read_stored_file(stored, manifest, manifest.lock.path))
+        has_pyproject = any(file.path == "pyproject.toml" for file in manifest.files)
+        pyproject = read_stored_file(stored, manifest, "pyproject.toml") if has_pyproject else None
     interpreter = find_interpreter(manifest.python)
     with contextlib.suppress(WheelsUnusable):
         known = read_wheel_list(files, manifest.lock.sha256, target_of(interpreter))
         if known and all(is_kept(files, wheel) for wheel in known.wheels):
             return known
     with tempfile.TemporaryDirectory(prefix="hwe-wheels-") as folder:
-        _build(folder, manifest.lock, text, interpreter, on_progress)
+        _build(folder, manifest.lock, text, interpreter, named_indexes(text, pyproject), on_progress)
         found = []
         for name in sorted(name for name in os.listdir(folder) if name.endswith(".whl")):
             path = os.path.join(folder, name)
@@ -70,19 +74,29 @@ def store_wheels(
     return wheels
 
 
-def requirements_of(lock: Lock, text: str, interpreter: Interpreter) -> str:
-    """A lock of any format as requirements with hashes for this interpreter. Raises OSError, EnvironmentBuildFailed."""
+def requirements_of(lock: Lock, text: str, interpreter: Interpreter, *, as_pylock: bool = False) -> str:
+    """A lock of any format as requirements with hashes for this interpreter; `as_pylock`: a uv.lock in that form.
+
+    Raises OSError, EnvironmentBuildFailed.
+    """
     import uv
 
     if is_uv_lock(lock.path):
         try:
-            return export_uv_lock(text, uv.find_uv_bin(), interpreter.version)
+            return export_uv_lock(text, uv.find_uv_bin(), interpreter.version, as_pylock=as_pylock)
         except ValueError as error:
             raise build_failed("reading the lock", f"{lock.path} {error}", None) from None
     return pylock_requirements(text) if is_pylock(lock.path) else text
 
 
-def _build(folder: str, lock: Lock, text: str, interpreter: Interpreter, on_progress: Callable[[str], None]) -> None:
+def _build(
+    folder: str,
+    lock: Lock,
+    text: str,
+    interpreter: Interpreter,
+    indexes: Indexes,
+    on_progress: Callable[[str], None],
+) -> None:
     from virtualenv.seed.wheels.embed import get_embed_wheel
 
     minor = ".".join(interpreter.version.split(".")[:2])
@@ -92,9 +106,12 @@ def _build(folder: str, lock: Lock, text: str, interpreter: Interpreter, on_prog
     with open(os.path.join(folder, "requirements.txt"), "w", encoding="utf-8", newline="\n") as file:
         file.write(requirements_of(lock, text, interpreter))
     environ = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+    named = os.environ | indexes.variables(os.environ)
     for theirs, ours in _AS_PIP_CALLS_IT.items():
-        if theirs in os.environ:
-            environ.setdefault(ours, os.environ[theirs].replace(",", " "))
+        if theirs in named:
+            # pip knows no names of indexes.
+            values = [re.sub(r"^[\w.-]+=(?=https?://)", "", value) for value in named[theirs].replace(",", " ").split()]
+            environ.setdefault(ours, " ".join(values))
     command = [
         interpreter.path, "-I", os.path.join(str(pip.path), "pip"), "wheel", "--no-deps", "--require-hashes",
         "--requirement", "requirements.txt", "--wheel-dir", ".",
