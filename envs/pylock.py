@@ -72,6 +72,8 @@ def _problem(package: dict[str, Any]) -> str | None:
     name = package.get("name")
     if not isinstance(name, str):
         return "has a package without a name"
+    if isinstance(directory := package.get("directory"), dict) and directory.get("path") in (".", "./"):
+        return f"lists {name}, the project itself, which no hash fixes: leave it out (uv export --no-emit-project)"
     for source in ("vcs", "directory"):
         if source in package:
             return f"takes {name} from a {source}, which no hash fixes: {INSTEAD}"

@@ -34,6 +34,8 @@ _HARMLESS_OPTIONS = (
     "-i", "--index-url", "--extra-index-url", "--no-index", "--no-binary", "--only-binary", "--prefer-binary",
     "--pre", "--trusted-host", "--require-hashes",
 )  # fmt: skip
+# As `uv export` and `pip freeze` write it. Its code is on the path of its steps anyway.
+_PROJECT_ITSELF = re.compile(r"((-e|--editable)[ =]?)?\s*(file:)?\./?(\[[\w, .-]*\])?")
 _HASH = re.compile(r"\s--hash[=\s]\s*(\S+)")
 _GOOD_HASH = re.compile(r"(sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128})")
 
@@ -58,6 +60,8 @@ def read_lock(path: str, data: bytes) -> Lock | None:
             return Lock(path, hashlib.sha256(text.encode()).hexdigest()) if packages else None
     required = False
     for number, line in _logical_lines(text):
+        if _PROJECT_ITSELF.fullmatch(line):
+            continue
         if line.startswith("-"):
             problem = _option_problem(line)
         else:
@@ -66,6 +70,11 @@ def read_lock(path: str, data: bytes) -> Lock | None:
         if problem:
             raise UnlockedRequirements(f"{path} line {number}", problem, command)
     return Lock(path, hashlib.sha256(text.encode()).hexdigest()) if required else None
+
+
+def without_project(text: str) -> str:
+    """Requirements that `read_lock` takes, without the line that is the project itself."""
+    return "\n".join(line for line in text.split("\n") if not _PROJECT_ITSELF.fullmatch(_uncommented(line).strip()))
 
 
 def refuse_missing_lock(pyproject: dict[str, Any], has_file: dict[str, bool]) -> None:
@@ -109,7 +118,7 @@ def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
     """Lines without comments, continuations joined, with the number of the first; empty ones left out."""
     start, joined = 1, ""
     for number, line in enumerate([*text.split("\n"), ""], 1):
-        stripped = re.sub(r"(^|\s)#.*$", "", line) if "#" in line else line
+        stripped = _uncommented(line)
         if not joined:
             start = number
         if line.endswith("\\") and stripped == line:
@@ -119,6 +128,10 @@ def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
         if joined.strip():
             yield start, joined.strip()
         joined = ""
+
+
+def _uncommented(line: str) -> str:
+    return re.sub(r"(^|\s)#.*$", "", line) if "#" in line else line
 
 
 def _option_problem(line: str) -> str | None:

@@ -17,7 +17,7 @@ from envs.indexes import Indexes, named_indexes
 from envs.interpreters import Interpreter, find_interpreter
 from envs.manifest import Lock
 from envs.pylock import is_pylock, pylock_requirements
-from envs.requirements_lock import lock_text
+from envs.requirements_lock import lock_text, without_project
 from envs.stores import ArtifactStore, files_of, read_stored_file
 from envs.uv_lock import export_uv_lock, is_uv_lock
 from envs.wheels import Wheel, WheelList, is_kept, put_wheel, put_wheel_list, read_wheel_list, target_of
@@ -86,7 +86,7 @@ def requirements_of(lock: Lock, text: str, interpreter: Interpreter, *, as_pyloc
             return export_uv_lock(text, uv.find_uv_bin(), interpreter.version, as_pylock=as_pylock)
         except ValueError as error:
             raise build_failed("reading the lock", f"{lock.path} {error}", None) from None
-    return pylock_requirements(text) if is_pylock(lock.path) else text
+    return pylock_requirements(text) if is_pylock(lock.path) else without_project(text)
 
 
 def _build(

@@ -64,7 +64,7 @@ def test_a_python_version_file_for_other_tools_is_ignored(tmp_path, text):
         ("six==1.17.0 --hash=md5:00", "not SHA-256"),
         ("-r other.txt", "outside the lock"),
         ("-cother.txt", "outside the lock"),
-        ("-e .", "outside the lock"),
+        ("-e ../other", "outside the lock"),
         ("--find-links ./wheels", "option that a lock cannot have"),
         ("./six.whl", "cannot be read"),
         ("six @ https://example.org/six.whl", "no --hash"),

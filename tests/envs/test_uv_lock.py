@@ -2,11 +2,13 @@
 
 import re
 import subprocess
+import sys
 
 import pytest
 import uv
 
 from envs import EnvCache, EnvironmentBuildFailed, UnlockedRequirements, capture, requirement_changes, store_wheels
+from envs.requirements_lock import read_lock, without_project
 from envs.uv_lock import check_uv_lock, missing_in_uv_lock, uv_lock_pins
 
 SHA = "0" * 64
@@ -169,3 +171,53 @@ def test_the_extras_of_what_is_needed_are_needed():
         text += f'sdist = {{ url = "u", hash = "sha256:{SHA}" }}\n'
     assert check_uv_lock(text) == (3, None)
     assert sorted(name for name, _ in uv_lock_pins(text)) == ["a", "b", "c"]
+
+
+PACKAGE = """
+[project]
+name = "demo"
+version = "1"
+requires-python = ">=3.9"
+dependencies = ["six"]
+
+[build-system]
+requires = ["hatchling"]
+build-backend = "hatchling.build"
+
+[tool.hwe]
+python = "{python}"
+"""
+
+
+@pytest.mark.parametrize("form", ["uv.lock", "requirements.txt"])
+def test_a_lock_that_lists_the_project_itself_installs_what_that_needs(tmp_path, project, store, locked, form):
+    (project / "pyproject.toml").write_text(PACKAGE.format(python=f"{sys.version_info[0]}.{sys.version_info[1]}"))
+    subprocess.run([uv.find_uv_bin(), "lock", "-q"], cwd=project, check=True)
+    assert 'source = { editable = "." }' in (project / "uv.lock").read_text()
+    if form != "uv.lock":
+        subprocess.run([uv.find_uv_bin(), "export", "--frozen", "-q", "-o", form], cwd=project, check=True)
+        assert "-e ." in (project / form).read_text().splitlines()
+    version = capture(project)
+    assert version.manifest.lock.path == form
+    store.put(version)
+    (wheel,) = store_wheels(store, version.hash).wheels
+    assert wheel.file.startswith("six-")
+    with EnvCache(tmp_path / "cache", store).lease(version.hash) as environment:
+        code = "import six, orders.steps; print(orders.steps.__file__)"
+        done = subprocess.run([environment.python, "-c", code], capture_output=True, text=True, check=True)
+        assert done.stdout.startswith(str(environment.project))
+        assert not list(environment.layer_root.rglob("demo*"))
+
+
+@pytest.mark.parametrize(
+    "line", ["-e .", "--editable .", "--editable=.", "-e ./", ".", "./", "-e file:.", ".[fast, more]", "-e .  # this"]
+)
+def test_the_project_itself_is_no_requirement(line):
+    assert read_lock("requirements.txt", f"{line}\n".encode()) is None
+    assert without_project(f"a\n{line}\n    # via x\nb") == "a\n    # via x\nb"
+
+
+@pytest.mark.parametrize("line", ["-e ..", "../x", "./x", "-e .x", "-e./y"])
+def test_another_directory_is_refused(line):
+    with pytest.raises(UnlockedRequirements):
+        read_lock("requirements.txt", f"{line}\n".encode())
