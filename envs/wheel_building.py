@@ -20,7 +20,7 @@ from envs.pylock import is_pylock, pylock_requirements
 from envs.requirements_lock import lock_text, without_project
 from envs.stores import ArtifactStore, files_of, read_stored_file
 from envs.uv_lock import export_uv_lock, is_uv_lock
-from envs.wheels import Wheel, WheelList, is_kept, put_wheel, put_wheel_list, read_wheel_list, target_of
+from envs.wheels import Wheel, WheelList, is_kept, is_locked, put_wheel, put_wheel_list, read_wheel_list, target_of
 
 # What people set for uv, which installs their layers, holds here too.
 _AS_PIP_CALLS_IT = {
@@ -66,7 +66,7 @@ def store_wheels(
             path = os.path.join(folder, name)
             with open(path, "rb") as file:
                 digest = file_digest(file, "sha256").hexdigest()
-            wheel = Wheel(digest not in text, name, digest, os.path.getsize(path))
+            wheel = Wheel(not is_locked(path, text), name, digest, os.path.getsize(path))
             put_wheel(files, wheel, path)
             found.append(wheel)
     wheels = WheelList(manifest.lock.sha256, target_of(interpreter), tuple(found))

@@ -4,8 +4,9 @@
     wheel-lists/<lock's sha256>/<target>.json     {"format":1,"wheels":[{"built":…,"file":…,"sha256":…,"size_bytes":…}]}
 
 A list holds everything that one lock installs on one target, "cp312-linux-x86_64". What comes out of a store is
-checked: a wheel must be what its list says, and its hash must be in the lock, unless it was built from a source
-distribution (`built`): of such a one no lock can know the hash, and who may write to the store is trusted with it.
+checked: a wheel must be what its list says, and one of its hashes must be in the lock, unless it was built from a
+source distribution (`built`): of such a one no lock can know the hash, and who may write to the store is trusted with
+it.
 """
 
 import hashlib
@@ -109,24 +110,35 @@ def put_wheel(store: KeepsFiles, wheel: Wheel, path: str) -> bool:
     return True
 
 
+def is_locked(path: str, lock_text: str) -> bool:
+    """Whether a lock has that file by one of its hashes."""
+    with open(path, "rb") as file:
+        for name in ("sha256", "sha384", "sha512"):
+            file.seek(0)
+            if hashlib.file_digest(file, name).hexdigest() in lock_text:
+                return True
+    return False
+
+
 def fetch_wheels(store: KeepsFiles, wheels: WheelList, lock_text: str, folder: str) -> str:
     """Put them into `folder`, each verified; gives the lock that names exactly them.
 
     Raises WheelsUnusable, StoreUnusable, OSError.
     """
     for wheel in wheels.wheels:
-        if not wheel.built and wheel.sha256 not in lock_text:
-            raise WheelsUnusable(f"{wheel.file} is not in the lock; store them again: hwe capture --wheels")
         source = store.open_file(_wheel_name(wheel))
         if source is None:
             raise WheelsUnusable(f"{wheel.file} is missing; store them again: hwe capture --wheels")
         digest = hashlib.sha256()
-        with source, open(os.path.join(folder, wheel.file), "wb") as target:
+        path = os.path.join(folder, wheel.file)
+        with source, open(path, "wb") as target:
             while chunk := source.read(CHUNK_BYTES):
                 digest.update(chunk)
                 target.write(chunk)
         if digest.hexdigest() != wheel.sha256:
             raise WheelsUnusable(f"{wheel.file} is not what its hash says; store them again: hwe capture --wheels")
+        if not wheel.built and not is_locked(path, lock_text):
+            raise WheelsUnusable(f"{wheel.file} is not in the lock; store them again: hwe capture --wheels")
     return "".join(f"{wheel.pin}\n" for wheel in wheels.wheels)
 
 

@@ -1,13 +1,17 @@
 """A version whose wheels are stored can be installed when no index has them any more."""
 
+import hashlib
 import json
 import re
 import subprocess
+from pathlib import Path
 
 import pytest
 
 import envs
 from envs import EnvCache, capture, copy_version, copy_wheels, open_store, store_wheels
+from envs.wheels import Wheel, put_wheel
+from tests.envs.test_installing import wheel
 
 # Published as source alone, and with a test of pip's own in it: it has to be built.
 DOCOPT = "docopt==0.6.2 --hash=sha256:49b3a825280bd66b3aa83585ef59c4a8c82f2c8a522dbe754a8bc8d08c85c491\n"
@@ -191,3 +195,60 @@ def test_every_format_of_lock(project, store, tmp_path, name, nothing_elsewhere,
     with EnvCache(tmp_path / "cache", store).lease(version.hash) as environment:
         done = subprocess.run([environment.python, "-c", "import six"], capture_output=True, text=True)
         assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.fixture
+def of_a_folder(project, store, tmp_path, monkeypatch):
+    """A version whose lock has one package of a folder by that hash alone; without its wheels yet."""
+
+    def deploy(algorithm, form):
+        packages = tmp_path / "packages"
+        packages.mkdir()
+        wheel(packages, "thing", {"thing.py": "WHO = 1\n"})
+        (path,) = packages.iterdir()
+        digest = hashlib.new(algorithm, path.read_bytes()).hexdigest()
+        if form == "pylock.toml":
+            text = (
+                'lock-version = "1.0"\ncreated-by = "hand"\n[[packages]]\nname = "thing"\nversion = "1.0"\n'
+                f'wheels = [{{ url = "https://index.example/{path.name}", hashes = {{ {algorithm} = "{digest}" }} }}]\n'
+            )
+        else:
+            text = f"thing==1.0 --hash={algorithm}:{digest}\n"
+        (project / form).write_text(text)
+        version = capture(project)
+        store.put(version)
+        with monkeypatch.context() as patched:
+            for name in ("UV_FIND_LINKS", "PIP_FIND_LINKS"):
+                patched.setenv(name, str(packages))
+            patched.setenv("UV_NO_INDEX", "1")
+            (kept,) = store_wheels(store, version.hash).wheels
+        assert (kept.file, kept.built) == (path.name, False)
+        return version, kept
+
+    return deploy
+
+
+@pytest.mark.parametrize("form", ["requirements.txt", "pylock.toml"])
+@pytest.mark.parametrize("algorithm", ["sha384", "sha512"])
+def test_a_lock_without_sha256_is_installed_from_them(of_a_folder, store, tmp_path, nothing_elsewhere, algorithm, form):
+    version, _ = of_a_folder(algorithm, form)
+    other = envs.DirectoryStore(tmp_path / "other")
+    envs.copy_version(version.hash, store, other)
+    envs.copy_wheels(version.hash, store, other)
+    for number, where in enumerate((store, other)):
+        with EnvCache(tmp_path / f"cache-{number}", where, offline=True).lease(version.hash) as environment:
+            assert subprocess.run([environment.python, "-c", "import thing"]).returncode == 0
+
+
+def test_nor_can_a_list_smuggle_something_into_a_lock_without_sha256(of_a_folder, store, tmp_path, nothing_elsewhere):
+    version, kept = of_a_folder("sha512", "requirements.txt")
+    evil = tmp_path / "evil"
+    evil.mkdir()
+    wheel(evil, "thing", {"thing.py": "WHO = 'somebody else'\n"})
+    (path,) = evil.iterdir()
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    put_wheel(store, Wheel(False, kept.file, digest, path.stat().st_size), str(path))
+    (listed,) = Path(store.location, "wheel-lists").rglob("*.json")
+    listed.write_text(listed.read_text().replace(kept.sha256, digest))
+    with pytest.raises(envs.EnvironmentBuildFailed, match=r"thing-1\.0-py3-none-any\.whl is not in the lock"):
+        EnvCache(tmp_path / "cache", store, offline=True).lease(version.hash).__enter__()
