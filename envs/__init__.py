@@ -55,7 +55,7 @@ from envs.eviction import Eviction, evict
 from envs.failures import Failure, failed_builds
 from envs.inspection import Inspected, inspect_environment, inspect_layer
 from envs.interpreters import Interpreter, find_interpreter, find_interpreters
-from envs.inventory import CachedLayer, CachedVersion, Inventory, take_inventory
+from envs.inventory import CachedLayer, CachedVersion, Inventory, Quarantined, take_inventory
 from envs.manifest import FileEntry, Lock, Manifest
 from envs.materialize import Environment
 from envs.sandbox_settings import SandboxSettings
@@ -115,6 +115,7 @@ __all__ = [
     "ProjectTooLarge",
     "PythonNotFound",
     "PythonUnsupported",
+    "Quarantined",
     "RequirementChange",
     "SandboxSettings",
     "Storable",

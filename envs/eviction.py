@@ -7,12 +7,21 @@ and whoever wants it afterwards finds nothing and builds it again.
 import contextlib
 import os
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from envs.bytecode import sweep_bytecode
 from envs.errors import CacheUnusable, explain_os_error
-from envs.inventory import CachedLayer, CachedVersion, Inventory, inventory_of, last_use, layers_in_use, take_inventory
+from envs.inventory import (
+    CachedLayer,
+    CachedVersion,
+    Inventory,
+    Quarantined,
+    inventory_of,
+    last_use,
+    layers_in_use,
+    take_inventory,
+)
 from envs.layers import MARKER as LAYER_MARKER
 from envs.layers import build_lock_path
 from envs.layers import lease_path as layer_lease_path
@@ -22,6 +31,9 @@ from envs.trash import discard, empty_trash
 
 # Logs of layers are small, and of interest for as long as somebody may ask why a build failed or what it installed.
 LOG_SECONDS = 30 * 24 * 3600
+
+# So long a person may come to look at what was found damaged, unless its room is wanted.
+QUARANTINE_SECONDS = 30 * 24 * 3600
 
 # Somebody may hold a lease for a moment only to see whether it is held.
 LOOK_SECONDS = 0.01
@@ -37,14 +49,15 @@ class Plan:
     versions: list[CachedVersion]
     layers: list[CachedLayer]
     left_bytes: int
+    quarantined: Sequence[Quarantined] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Eviction:
     """What was removed, or would be. `leased`, `pinned`: the hashes of what would have gone, had nobody needed it.
 
-    unfinished: how many killed builds were swept. left_bytes: what the cache still holds. reached: whether that is
-    within `max_bytes`.
+    unfinished: how many killed builds were swept. quarantined: how many of what was found damaged were cleared away.
+    left_bytes: what the cache still holds. reached: whether that is within `max_bytes`.
     """
 
     versions: list[CachedVersion]
@@ -55,6 +68,7 @@ class Eviction:
     freed_bytes: int
     left_bytes: int
     reached: bool
+    quarantined: int = 0
 
 
 def plan_eviction(
@@ -65,11 +79,20 @@ def plan_eviction(
     max_age_seconds: float | None = None,
     pinned: Collection[str] = (),
 ) -> Plan:
-    """Pure: everything older than that, then the least recently used until the rest fits; and layers left alone."""
+    """Pure: everything older than that, then the least recently used until the rest fits; and layers left alone.
+
+    What was found damaged goes after some time, and first of all when room is wanted.
+    """
     standing = {layer.key: layer.versions for layer in inventory.layers}
     bytes_of = {layer.key: layer.bytes for layer in inventory.layers}
     left = inventory.own_bytes + inventory.shared_bytes
     left += sum(layer.bytes for layer in inventory.layers if layer.versions)
+    left += inventory.quarantined_bytes
+    damaged = []
+    for one in sorted(inventory.quarantined, key=lambda one: one.since):
+        if now - one.since > QUARANTINE_SECONDS or (max_bytes is not None and left > max_bytes):
+            damaged.append(one)
+            left -= one.bytes
     chosen: list[CachedVersion] = []
     for version in sorted(inventory.versions, key=lambda version: (version.last_used, version.hash)):
         too_old = max_age_seconds is not None and now - version.last_used > max_age_seconds
@@ -83,7 +106,7 @@ def plan_eviction(
             standing[version.layer] -= 1
             if not standing[version.layer]:
                 left -= bytes_of[version.layer]
-    return Plan(chosen, [layer for layer in inventory.layers if not standing[layer.key]], left)
+    return Plan(chosen, [layer for layer in inventory.layers if not standing[layer.key]], left, damaged)
 
 
 def evict(
@@ -95,7 +118,7 @@ def evict(
     dry_run: bool = False,
 ) -> Eviction:
     """Make room in the cache at `cache_root`. Without limits, only what nobody can use goes: layers that no
-    environment stands on, killed builds, old logs.
+    environment stands on, killed builds, old logs, what was found damaged long ago.
 
     `pinned`: hashes that stay whatever the limits. Any number of processes may lease, build and evict meanwhile.
     Raises CacheUnusable.
@@ -109,6 +132,7 @@ def evict(
     try:
         before = inventory = take_inventory(cache_root)
         plan = plan_now(inventory)
+        damaged = len(plan.quarantined)
         versions, layers, swept, left = plan.versions, plan.layers, 0, _left(inventory, plan)
         if not dry_run:
             versions, layers, swept, inventory = _carry_out(cache_root, inventory, plan)
@@ -132,6 +156,7 @@ def evict(
         freed_bytes=freed,
         left_bytes=left,
         reached=max_bytes is None or left <= max_bytes,
+        quarantined=damaged,
     )
 
 
@@ -144,6 +169,8 @@ def _carry_out(
     versions = [version for version in plan.versions if _evict_version(cache_root, version)]
     layers = _evict_layers(cache_root, plan.layers)
     swept = sum(_sweep(cache_root, root) for root in inventory.unfinished)
+    for one in plan.quarantined:
+        discard(cache_root, os.path.join(cache_root, "quarantine", one.name))
     empty_trash(cache_root)
     bytecode_left = sweep_bytecode(cache_root)
     # Not another look at all of it, which is what gc takes its time for.
@@ -155,11 +182,13 @@ def _carry_out(
         if version.hash not in gone
     ]
     layers_left = {layer.key: layer.bytes for layer in inventory.layers if layer.key not in gone}
-    return versions, layers, swept, inventory_of(left, layers_left, [], bytecode_left)
+    quarantined = [one for one in inventory.quarantined if one not in plan.quarantined]
+    return versions, layers, swept, inventory_of(left, layers_left, [], bytecode_left, quarantined)
 
 
 def _left(inventory: Inventory, plan: Plan) -> int:
     gone = sum(version.own_bytes for version in plan.versions) + sum(layer.bytes for layer in plan.layers)
+    gone += sum(one.bytes for one in plan.quarantined)
     return inventory.total_bytes - gone
 
 

@@ -259,5 +259,6 @@ def _moved(cache_root: str, root: str) -> str | None:
     target = os.path.join(quarantine, f"{os.path.basename(root)}-{datetime.now(UTC):%Y%m%dT%H%M%S.%f}")
     with contextlib.suppress(FileNotFoundError):
         os.rename(root, target)
+        os.utime(target)  # from now on gc counts its days
         return target
     return None

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +45,15 @@ class CachedLayer:
 
 
 @dataclass(frozen=True, slots=True)
+class Quarantined:
+    """An environment or a layer that was found damaged. `name`: in quarantine/. `since`: seconds since the epoch."""
+
+    name: str
+    bytes: int
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
 class Inventory:
     """`unfinished`: directories of environments and layers without a marker: being built, or left by a kill.
 
@@ -54,6 +64,7 @@ class Inventory:
     layers: list[CachedLayer]
     unfinished: list[str]
     shared_bytes: int = 0
+    quarantined: Sequence[Quarantined] = ()
 
     @property
     def own_bytes(self) -> int:
@@ -65,7 +76,11 @@ class Inventory:
 
     @property
     def total_bytes(self) -> int:
-        return self.own_bytes + self.layer_bytes + self.shared_bytes
+        return self.own_bytes + self.layer_bytes + self.shared_bytes + self.quarantined_bytes
+
+    @property
+    def quarantined_bytes(self) -> int:
+        return sum(one.bytes for one in self.quarantined)
 
 
 def take_inventory(cache_root: str) -> Inventory:
@@ -88,17 +103,32 @@ def take_inventory(cache_root: str) -> Inventory:
             unfinished.append(root)
         else:
             layers[key] = _size(marker, root)
-    return inventory_of(versions, layers, unfinished, bytecode_bytes(cache_root))
+    return inventory_of(versions, layers, unfinished, bytecode_bytes(cache_root), _quarantined(cache_root))
 
 
 def inventory_of(
-    versions: list[CachedVersion], layers: dict[str, int], unfinished: list[str], bytecode_bytes: int
+    versions: list[CachedVersion],
+    layers: dict[str, int],
+    unfinished: list[str],
+    bytecode_bytes: int,
+    quarantined: list[Quarantined],
 ) -> Inventory:
     """`layers`: bytes by key. `bytecode_bytes`: of all bytecode, whichever version was the first to need it."""
     standing = Counter(version.layer for version in versions)
     shared = bytecode_bytes - sum(version.compiled_bytes for version in versions)
     counted = [CachedLayer(key, size, standing[key]) for key, size in layers.items()]
-    return Inventory(versions, counted, unfinished, max(0, shared))
+    return Inventory(versions, counted, unfinished, max(0, shared), quarantined)
+
+
+def _quarantined(cache_root: str) -> list[Quarantined]:
+    found = []
+    for name in _names(os.path.join(cache_root, "quarantine")):
+        root = os.path.join(cache_root, "quarantine", name)
+        with contextlib.suppress(FileNotFoundError):  # a hand was faster
+            since = os.lstat(root).st_mtime  # set when it was moved there
+            marker = _read(os.path.join(root, MARKER)) or _read(os.path.join(root, LAYER_MARKER)) or {}
+            found.append(Quarantined(name, _size(marker, root), since))
+    return found
 
 
 def layers_in_use(cache_root: str) -> set[str]:

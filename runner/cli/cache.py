@@ -192,6 +192,8 @@ def _document(
         "own_bytes": inventory.own_bytes,
         "layer_bytes": inventory.layer_bytes,
         "shared_bytes": inventory.shared_bytes,
+        "quarantined_bytes": inventory.quarantined_bytes,
+        "quarantined": len(inventory.quarantined),
         "unfinished": len(inventory.unfinished),
         "versions": [
             {
@@ -227,6 +229,11 @@ def _print_list(inventory: Inventory, versions: list[CachedVersion], pins: dict[
             moment = f"{used:%Y-%m-%d %H:%M}"
             lines.append(f"{version.hash[:12]:14}{version.python:9}{own:>11}{layer:>11}  {moment:18}{', '.join(uses)}")
         print("\n".join(lines))
+    if inventory.quarantined:
+        print(
+            f"{len(inventory.quarantined)} were found damaged, and are in quarantine/ with "
+            f"{render.bytes_told(inventory.quarantined_bytes)}: look at them; 'hwe cache gc' removes them after 30 days"
+        )
     if inventory.unfinished:
         print(f"{len(inventory.unfinished)} are being built, or were left by a kill: 'hwe cache gc' removes those")
     print(
@@ -250,6 +257,7 @@ def _print_eviction(done: Eviction, *, dry_run: bool) -> None:
     ]
     told = f"{len(done.versions)} environments and {len(done.layers)} layers {would}"
     swept = f", {done.unfinished} killed builds swept" if done.unfinished else ""
+    swept += f", {done.quarantined} damaged ones {would}" if done.quarantined else ""
     sizes = f"{render.bytes_told(done.freed_bytes)}; {render.bytes_told(done.left_bytes)} left"
     print(f"{told}{swept}: {sizes}" + (f"; kept: {', '.join(kept)}" if kept else ""))
     if not done.reached:

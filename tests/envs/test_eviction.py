@@ -6,10 +6,11 @@ import shutil
 import subprocess
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
-from envs import EnvCache, capture, evict, take_inventory
+from envs import EnvCache, capture, evict, inspect_environment, take_inventory
 
 DAY = 86400.0
 
@@ -248,3 +249,24 @@ def test_list_and_plan_open_two_files_for_each_and_walk_through_none(cache, buil
     assert (listed, planned) == (count + 1, count)
     assert opened <= 2 * count + 50
     assert walked <= 10
+
+
+def test_what_was_found_damaged_is_counted_and_cleared_after_a_month_or_for_room(cache, build):
+    names = [build(number) for number in range(3)]
+    for name in names[:2]:
+        Path(cache.root, "versions", name, "project/orders/steps.py").unlink()
+        assert inspect_environment(cache.root, name).verdict == "quarantined"
+    old, young = sorted(Path(cache.root, "quarantine").iterdir(), key=lambda path: path.name.startswith(names[1]))
+    month = 31 * 24 * 3600
+    os.utime(old, (time.time() - month, time.time() - month))
+    inventory = take_inventory(cache.root)
+    assert [one.name for one in inventory.quarantined] == sorted([old.name, young.name])
+    assert inventory.total_bytes > inventory.own_bytes + inventory.shared_bytes + 4096
+    assert evict(cache.root, dry_run=True).quarantined == 1
+    assert old.exists()
+    assert evict(cache.root).quarantined == 1
+    assert [path.name for path in young.parent.iterdir()] == [young.name]
+    done = evict(cache.root, max_bytes=take_inventory(cache.root).total_bytes - 1)
+    assert (done.quarantined, done.versions, done.reached) == (1, [], True)
+    assert list(young.parent.iterdir()) == []
+    assert cache.is_ready(names[2])
