@@ -4,9 +4,11 @@ What is not is moved to <cache>/quarantine/ for a person to look at, unless some
 """
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
+import shutil
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -258,7 +260,13 @@ def _moved(cache_root: str, root: str) -> str | None:
     # Microseconds: a bad disk can damage it again in the second in which it was built again.
     target = os.path.join(quarantine, f"{os.path.basename(root)}-{datetime.now(UTC):%Y%m%dT%H%M%S.%f}")
     with contextlib.suppress(FileNotFoundError):
-        os.rename(root, target)
+        try:
+            os.rename(root, target)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            shutil.copytree(root, target, symlinks=True)
+            discard(cache_root, root)
         os.utime(target)  # from now on gc counts its days
         return target
     return None

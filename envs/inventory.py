@@ -16,6 +16,7 @@ from envs.layers import MARKER as LAYER_MARKER
 from envs.locks import held_and_time
 from envs.manifest import is_sha256
 from envs.materialize import MARKER
+from envs.trash import BESIDE
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +200,6 @@ _MARKER_BYTES = 65536  # one has some 600
 
 def _names(folder: str) -> list[str]:
     try:
-        return sorted(os.listdir(folder))
+        return sorted(name for name in os.listdir(folder) if name != BESIDE)
     except FileNotFoundError:
         return []

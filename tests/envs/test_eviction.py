@@ -1,5 +1,6 @@
 """Promises: gc removes the least recently used, and never what is leased, pinned or being built."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from envs import EnvCache, capture, evict, inspect_environment, take_inventory
+from envs import EnvCache, capture, evict, inspect_environment, inspect_layer, take_inventory
 
 DAY = 86400.0
 
@@ -270,3 +271,31 @@ def test_what_was_found_damaged_is_counted_and_cleared_after_a_month_or_for_room
     assert (done.quarantined, done.versions, done.reached) == (1, [], True)
     assert list(young.parent.iterdir()) == []
     assert cache.is_ready(names[2])
+
+
+def test_folders_of_a_cache_may_be_on_another_disk(cache, build, six_lock, small_disk):
+    disk = small_disk(32 * 1024)
+    for folder in ("versions", "layers"):
+        (disk / folder).mkdir()
+        Path(cache.root, folder).symlink_to(disk / folder)
+    names = [build(number, days=9 - number, lock=six_lock) for number in range(3)]
+    inventory = take_inventory(cache.root)
+    assert len(inventory.versions) == 3
+    assert (len(inventory.layers), inventory.unfinished) == (1, [])
+    layer = inventory.layers[0].key
+    (disk / "versions" / names[0] / ".hwe-environment.json").unlink()  # as a killed build leaves it
+    with cache.lease(names[2]):
+        done = evict(cache.root, max_age_seconds=1)
+        assert ([one.hash for one in done.versions], done.unfinished) == (names[1:2], 1)
+    assert os.listdir(disk / "versions/.trash") == []
+    assert take_inventory(cache.root).unfinished == []
+    next((disk / "layers").rglob("six.py")).unlink()
+    assert inspect_layer(cache.root, layer).verdict == "quarantined"
+    assert list(Path(cache.root, "quarantine").glob(f"{layer}-*/lib"))
+    with cache.lease(names[0]) as environment:
+        assert subprocess.run([environment.python, "-c", "import six, orders.steps"]).returncode == 0
+    for name in names:
+        with contextlib.suppress(FileNotFoundError):
+            os.utime(cache.lease_path(name), (0, 0))
+    assert evict(cache.root, max_age_seconds=1).left_bytes < 1024 * 1024
+    assert {path.name for folder in ("versions", "layers") for path in (disk / folder).iterdir()} == {".trash"}
