@@ -12,6 +12,7 @@
 
 import contextlib
 import dataclasses
+import glob
 import logging
 import os
 import threading
@@ -19,9 +20,11 @@ import time
 from collections.abc import Callable, Iterator
 from types import TracebackType
 
+from envs.boots import NOTE, may_be_lost, settle
 from envs.cache_root import usable_root
 from envs.errors import BuildGivenUp, CacheUnusable, EnvironmentBroken, EnvironmentDamaged, explain_os_error
 from envs.inspection import Damage, inspect_environment, inspect_layer, sampled_damage
+from envs.layers import MARKER as LAYER_MARKER
 from envs.layers import Terms
 from envs.layers import lease_path as layer_lease_path
 from envs.locks import exclusive, exclusive_now, take_shared, take_shared_to_read
@@ -174,7 +177,8 @@ class EnvCache:
                             self._take_lease(layer_lease_path(self.root, os.path.basename(layer)), layer)
                         )
                         held.callback(os.close, descriptors[1])
-                    if environment and not environment.missing_part():
+                    unsettled = not self.read_only and may_be_lost(root)
+                    if environment and not unsettled and not environment.missing_part():
                         damage = sampled_damage(environment)
                         if damage is None and (stays or not environment.is_outdated()):
                             _note_use(descriptors[0])
@@ -182,6 +186,9 @@ class EnvCache:
                             return tuple(descriptors), environment
                 if self.read_only:
                     raise CacheUnusable(self.root, _cannot_build(code_version_hash, environment, damage))
+                if environment and unsettled:
+                    self._look_at_all_of(environment)
+                    continue
                 if damage:
                     self._put_aside(damage)
                 # Between the end of the build and the next lock it may be removed again: then all of it once
@@ -195,18 +202,43 @@ class EnvCache:
                         report("given up" if isinstance(error, BuildGivenUp) else "failed")
                     raise
 
+    def _look_at_all_of(self, environment: Environment) -> None:
+        """The machine went down since it was built."""
+        logger.info("environment %s: the machine was restarted since: looking at all of it", environment.hash)
+        self._inspect(environment.hash)
+        if layer := environment.layer_root:
+            self._inspect(environment.hash, layer.name)
+            settle(str(layer))
+        settle(str(environment.root))
+
+    def settle(self) -> None:
+        """Have all that is finished by now written to the disk: no lease after a restart has to look at all of it."""
+        noted = [
+            root
+            for folder, marker in (("versions", MARKER), ("layers", LAYER_MARKER))
+            for root in glob.glob(os.path.join(glob.escape(self.root), folder, "*"))
+            if os.path.lexists(os.path.join(root, NOTE)) and os.path.exists(os.path.join(root, marker))
+        ]
+        if noted and not self.read_only:
+            os.sync()
+        for root in noted:
+            settle(root)
+
     def _put_aside(self, damage: Damage) -> None:
         logger.warning("environment %s: %s: looking at all of it", damage.code_version_hash, damage.problem)
-        if damage.layer_key:
-            inspected = inspect_layer(self.root, damage.layer_key)
+        self._inspect(damage.code_version_hash, damage.layer_key)
+
+    def _inspect(self, code_version_hash: str, layer_key: str | None = None) -> None:
+        if layer_key:
+            inspected = inspect_layer(self.root, layer_key)
         else:
-            inspected = inspect_environment(self.root, damage.code_version_hash, self.store)
+            inspected = inspect_environment(self.root, code_version_hash, self.store)
         if inspected and inspected.verdict == "damaged":
-            raise EnvironmentDamaged(damage.code_version_hash, inspected.problems)
+            raise EnvironmentDamaged(code_version_hash, inspected.problems)
         if inspected and inspected.moved_to:
             logger.warning(
                 "environment %s: moved to %s, and built again: %s",
-                damage.code_version_hash, inspected.moved_to, "; ".join(inspected.problems),
+                code_version_hash, inspected.moved_to, "; ".join(inspected.problems),
             )  # fmt: skip
 
     def _take_lease(self, lease_path: str, leased: str) -> int:

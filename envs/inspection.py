@@ -9,7 +9,6 @@ import hashlib
 import json
 import os
 import shutil
-import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,13 +16,14 @@ from typing import Literal
 
 from envs.bytecode import compiled_digest
 from envs.errors import CacheUnusable, EnvsError, explain_os_error
-from envs.file_lists import file_problem, files_below, read_file_list, sampled_problem
+from envs.file_lists import file_problem, files_below, sampled_problem
 from envs.layers import FILES as LAYER_FILES
 from envs.layers import MARKER as LAYER_MARKER
+from envs.layers import layer_problems
 from envs.layers import lease_path as layer_lease_path
 from envs.locks import exclusive_now, take_shared, take_shared_to_read
 from envs.manifest import Manifest, ManifestInvalid
-from envs.materialize import MANIFEST, MARKER, PROJECT, Environment, read_environment
+from envs.materialize import MANIFEST, MARKER, PROJECT, Environment, read_environment, venv_digest
 from envs.stores import ArtifactStore
 from envs.trash import discard
 
@@ -124,7 +124,7 @@ def inspect_layer(cache_root: str, key: str) -> Inspected | None:
                 if not os.path.exists(os.path.join(root, LAYER_MARKER)):
                     return None
                 return Inspected(key, "unknown", ("it was built by a release that kept no list of its files",))
-            problems = list(_layer_problems(root, data, marker))
+            problems = list(layer_problems(root, data, marker))
         finally:
             os.close(descriptor)
         return _inspected(key, problems, None if read_only else lambda: quarantine_layer(cache_root, key))
@@ -135,37 +135,6 @@ def inspect_layer(cache_root: str, key: str) -> Inspected | None:
 def _take_shared(lease: str) -> int:
     os.makedirs(os.path.dirname(lease), mode=0o700, exist_ok=True)  # somebody may have copied the cache without them
     return take_shared(lease)
-
-
-def _layer_problems(root: str, data: bytes, marker: bytes) -> Iterator[str]:
-    try:
-        digest = json.loads(marker)["files_sha256"]
-    except (ValueError, KeyError, TypeError):
-        yield f"{LAYER_MARKER} is not what was written"
-        return
-    if hashlib.sha256(data).hexdigest() != digest:
-        yield f"{LAYER_FILES} is not what was written"
-        return
-    known = read_file_list(data)
-    found = {
-        path: status
-        for path, status in files_below(root)
-        # Links lead to the interpreter. What else is beside bytecode was left there by whoever ran it; no import reads
-        # it, except that under `python -O`, which no step runs under.
-        if path in known
-        or not (
-            path in (LAYER_MARKER, LAYER_FILES)
-            or stat.S_ISLNK(status.st_mode)
-            or ("/__pycache__/" in path and (not path.endswith(".pyc") or ".opt-" in path))
-        )
-    }
-    for path in sorted(known.keys() | found.keys()):
-        if path not in known:
-            yield f"{path} does not belong to it"
-        elif path not in found:
-            yield f"{path} is missing"
-        elif problem := file_problem(os.path.join(root, path), known[path], found[path]):
-            yield f"{path} {problem}"
 
 
 def _inspected(name: str, problems: list[str], put_aside: Callable[[], str | None] | None) -> Inspected:
@@ -214,7 +183,10 @@ def _problems(root: str, manifest: Manifest) -> Iterator[str]:
             yield f"{path} is missing"
         elif problem := file_problem(os.path.join(project, path), known[path], found[path]):
             yield f"{path} {problem}"
-    compiled = _marker(root).get("compiled_sha256")
+    marker = _marker(root)
+    if marker.get("venv_sha256") not in (None, venv_digest(root)):
+        yield "its virtual environment is not what was made"
+    compiled = marker.get("compiled_sha256")
     if compiled is not None and compiled_digest(project) != compiled:
         yield "its bytecode is not what was compiled"
 

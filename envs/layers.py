@@ -13,14 +13,16 @@ import hashlib
 import itertools
 import json
 import os
+import stat
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from envs.boots import may_be_lost, note_boot, settle
 from envs.disk import disk_bytes, write_whole
 from envs.errors import BuildGivenUp, EnvironmentBuildFailed
 from envs.failures import forget, refuse_if_failing, remember
-from envs.file_lists import seal
+from envs.file_lists import file_problem, files_below, read_file_list, seal
 from envs.indexes import NONE_NAMED, Indexes
 from envs.installing import Installer, install
 from envs.interpreters import Interpreter
@@ -166,10 +168,24 @@ def _found(cache_root: str, key: str, held: contextlib.ExitStack) -> Layer | Non
             break
         with contextlib.ExitStack() as lease:
             lease.callback(os.close, take_shared(lease_path(cache_root, name)))
-            if layer := _finished(root):
+            if (layer := _finished(root)) and _is_whole(root):
                 held.push(lease.pop_all())
                 return layer
     return None
+
+
+def _is_whole(root: str) -> bool:
+    if not may_be_lost(root):
+        return True
+    with (
+        contextlib.suppress(FileNotFoundError),
+        open(os.path.join(root, FILES), "rb") as files,
+        open(os.path.join(root, MARKER), "rb") as marker,
+    ):
+        if not any(layer_problems(root, files.read(), marker.read())):
+            settle(root)
+            return True
+    return False
 
 
 def _free_place(cache_root: str, key: str) -> str:
@@ -198,6 +214,38 @@ def _remove(cache_root: str, root: str) -> None:
     with contextlib.suppress(OSError):
         discard(cache_root, root)
     empty_trash(cache_root)
+
+
+def layer_problems(root: str, data: bytes, marker: bytes) -> Iterator[str]:
+    """What is not as it was installed, by its list of files and its marker. Raises OSError."""
+    try:
+        digest = json.loads(marker)["files_sha256"]
+    except (ValueError, KeyError, TypeError):
+        yield f"{MARKER} is not what was written"
+        return
+    if hashlib.sha256(data).hexdigest() != digest:
+        yield f"{FILES} is not what was written"
+        return
+    known = read_file_list(data)
+    found = {
+        path: status
+        for path, status in files_below(root)
+        # Links lead to the interpreter. What else is beside bytecode was left there by whoever ran it; no import reads
+        # it, except that under `python -O`, which no step runs under.
+        if path in known
+        or not (
+            path in (MARKER, FILES)
+            or stat.S_ISLNK(status.st_mode)
+            or ("/__pycache__/" in path and (not path.endswith(".pyc") or ".opt-" in path))
+        )
+    }
+    for path in sorted(known.keys() | found.keys()):
+        if path not in known:
+            yield f"{path} does not belong to it"
+        elif path not in found:
+            yield f"{path} is missing"
+        elif problem := file_problem(os.path.join(root, path), known[path], found[path]):
+            yield f"{path} {problem}"
 
 
 def _build(
@@ -235,5 +283,6 @@ def _build(
         "size_bytes": disk_bytes(root),
         "version": interpreter.version,
     }
+    note_boot(root)
     write_whole(os.path.join(root, MARKER), canonical_json(marker))
     return Layer(root, site_packages)

@@ -5,13 +5,16 @@ import dataclasses
 import hashlib
 import json
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
 from envs.artifact import extract
+from envs.boots import note_boot
 from envs.bytecode import Compilation
 from envs.disk import disk_bytes, write_whole
 from envs.errors import ArtifactCorrupt, CodeVersionNotFound, UnlockedRequirements
+from envs.file_lists import files_below
 from envs.indexes import named_indexes
 from envs.interpreters import Interpreter, find_interpreter, probe, stamp
 from envs.layers import MARKER as LAYER_MARKER
@@ -161,9 +164,11 @@ def materialize(
             "layer_root": layer.root if layer else None,
             "root": root,
             "schema": MARKER_SCHEMA,
+            "venv_sha256": venv_digest(root),
             # Known once and for all, so that nobody has to walk ten thousand trees to list them.
             "size_bytes": disk_bytes(root),
         }
+        note_boot(root)
         write_whole(os.path.join(root, MARKER), canonical_json(marker))
     terms.report("done")
 
@@ -221,3 +226,19 @@ def _path_file(root: str, import_paths: list[str], layer: Layer | None) -> str:
     if layer:
         lines.append(f"import site; site.addsitedir({layer.site_packages!a})")
     return "\n".join(lines) + "\n"
+
+
+def venv_digest(root: str) -> str:
+    """Of the small virtual environment around the project."""
+    digest = hashlib.sha256()
+    for path, status in sorted(files_below(root, without=PROJECT)):
+        if "/" not in path and path.startswith(".hwe-"):  # ours, with checks of their own
+            continue
+        full = os.path.join(root, path)
+        if stat.S_ISLNK(status.st_mode):
+            content = os.readlink(full)
+        else:
+            with open(full, "rb") as file:
+                content = hashlib.file_digest(file, "sha256").hexdigest()
+        digest.update(canonical_json([path, content]))
+    return digest.hexdigest()

@@ -86,6 +86,7 @@ class Warmer:
             ]
             for future in as_completed(futures):
                 yield future.result()
+            self.cache.settle()
         except BaseException:
             self._stopped.set()
             if supervisor is not None:
