@@ -186,7 +186,7 @@ class EnvCache:
                             return tuple(descriptors), environment
                 if self.read_only:
                     raise CacheUnusable(self.root, _cannot_build(code_version_hash, environment, damage))
-                if environment and unsettled:
+                if environment and unsettled and not environment.missing_part():
                     self._look_at_all_of(environment)
                     continue
                 if damage:
