@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import itertools
 import logging
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from envs import EnvsError
 from runner.definition import Definition, Task, Wait
@@ -87,7 +88,9 @@ class Check:
     _shapes: dict[str, dict[str, Shape]] = field(default_factory=dict, init=False)
     _doubts: dict[tuple[str, str], set[tuple[str, str]]] = field(default_factory=dict, init=False)
     _unusable: set[str] = field(default_factory=set, init=False)
-    _unimportable: dict[tuple[str, ...], Finding] = field(default_factory=dict, init=False)
+    _lacks: dict[tuple[str, ...], Inspected] = field(default_factory=dict, init=False)
+    _lacked: dict[tuple[str, tuple[str, ...]], Inspected] = field(default_factory=dict, init=False)
+    _one_at_a_time: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     def run(self, history: LedgerHistory) -> RunVerdict:
         """The verdict on one run; what goes wrong meanwhile is in it."""
@@ -116,19 +119,16 @@ class Check:
         asked = Inspection.of(history, definition, remaining)
         if not asked.steps:
             return
-        if asked.functions in self._unimportable:
-            yield self._unimportable[asked.functions]
-            return
+        for told in self._of_code(history.run, asked):
+            for step in asked.steps:
+                if told["step"] in {step["function"], ""}:
+                    yield Finding(step["key"], told["verdict"], str(told["detail"]))
+            if not told["step"]:
+                return
         try:
             now = self._perform(self.candidate, asked)
         except _Ended as error:
-            # It died of what it imported or unpickled, and took the checker with it.
-            finding = Finding("", "candidate does not import", f"looking at it {error}")
-            try:
-                self._perform(self.candidate, asked.of_imports_alone())
-            except _Ended:
-                self._unimportable[asked.functions] = finding  # many runs need not wait for that, one by one
-            yield finding
+            yield Finding("", "state will not load", f"looking at it {error}")
             return
         known = self._known(history.run, asked, now)
         for told in now.without(known):
@@ -140,6 +140,37 @@ class Check:
                     for step in asked.steps:
                         if name in step["uses"]:
                             yield Finding(step["key"], "state will not load", f"{asked.shown(name)} {fault}")
+
+    def _of_code(self, run: RunRecord, asked: Inspection) -> Sequence[Mapping[str, Any]]:
+        """What the candidate's functions lack, whatever the run; of step "" when importing them ends the process."""
+        with self._one_at_a_time:  # what hangs or eats memory is not to do so many times over
+            if asked.functions not in self._lacks:
+                try:
+                    self._lacks[asked.functions] = self._perform(self.candidate, asked.of_code_alone())
+                except _Ended as error:
+                    ended = {"step": "", "verdict": "candidate does not import", "detail": f"importing it {error}"}
+                    self._lacks[asked.functions] = Inspected([{**ended, "doubt": None}])
+            lacks = self._lacks[asked.functions]
+            if not lacks.doubts:
+                return lacks.findings
+            key = run.code_version_hash, asked.functions
+            if key not in self._lacked:
+                is_same = run.code_version_hash == self.candidate
+                self._lacked[key] = lacks if is_same else self._before(run.code_version_hash, asked.of_code_alone())
+            return lacks.without(self._lacked[key].doubts)
+
+    def _before(self, version: str, asked: Inspection) -> Inspected:
+        """What that code tells, as far as it is still to be had."""
+        if version in self._unusable:
+            return Inspected()
+        try:
+            return self._perform(version, asked)
+        except (EnvsError, RunnerError) as error:
+            logger.warning("not compared with the code that runs started on, %s: %s", version[:12], error)
+            self._unusable.add(version)
+        except _Ended:
+            pass
+        return Inspected()
 
     def _known(self, run: RunRecord, asked: Inspection, now: Inspected) -> set[tuple[str, str]]:
         """The doubts that the code gives too which the run has had until now; keeps the shapes of its classes."""
@@ -156,14 +187,7 @@ class Check:
             if version in self._unusable or (now.doubts <= doubts and kinds <= shapes.keys()):
                 known |= doubts
                 continue
-            try:
-                before = self._perform(version, asked.looking_into(mine))
-            except (EnvsError, RunnerError) as error:
-                logger.warning("not compared with the code that runs started on, %s: %s", version[:12], error)
-                self._unusable.add(version)
-                continue
-            except _Ended:
-                continue
+            before = self._before(version, asked.looking_into(mine))
             doubts |= before.doubts
             known |= doubts
             for name, found in before.shapes.items():

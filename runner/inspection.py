@@ -33,6 +33,7 @@ class Inspection:
     pending: Sequence[str]
     scope: Mapping[str, Any]
     only: Sequence[str] | None = None
+    code_alone: bool = False
 
     @classmethod
     def of(cls, history: LedgerHistory, definition: Definition, remaining: Mapping[str, Task | Wait]) -> Inspection:
@@ -82,10 +83,10 @@ class Inspection:
         """The same, comparing the objects of these values alone with their classes."""
         return replace(self, only=names)
 
-    def of_imports_alone(self) -> Inspection:
-        """The same without any state."""
+    def of_code_alone(self) -> Inspection:
+        """What holds for all runs with these functions to come."""
         steps = [{**step, "args": [], "kwargs": {}, "uses": []} for step in self.steps]
-        return replace(self, steps=steps, results={}, parts={}, versions={})
+        return replace(self, steps=steps, results={}, parts={}, versions={}, scope={}, code_alone=True)
 
     def request(self, version: str) -> StepRequest:
         """The request for that code. What does not fit the code that made it was so then, and is nobody's change."""
@@ -99,6 +100,7 @@ class Inspection:
             "look_into": look_into,
             "pending": self.pending,
             "scope": self.scope,
+            "code_alone": self.code_alone,
         }
         context = StepContext(self.run.run_id, self.run.workflow_name, "check", 1, version)
         return to_inspect(template, values, self.functions, context)

@@ -12,8 +12,10 @@ sound code may give too: it is one if the code that the run has had until now do
 import inspect as _inspect
 import sys
 
+from .decorators import layers
 from .fitness import Fitness
 from .functions import FunctionNotFound, find_function, imported, takes_context
+from .names import missing_from
 from .project import PYTHON
 from .templates import Scope, render
 
@@ -32,12 +34,15 @@ UNKNOWN = Unknown()
 
 
 def inspect(template, payloads):
-    """Findings on all steps of `template`: {"steps", "scope", "results", "parts", "pending", "look_into"}.
+    """Findings on all steps of `template`: {"steps", "scope", "results", "parts", "pending", "look_into",
+    "code_alone"}.
 
     `results` and `parts`, of steps, are recorded values by name; a step says in "uses" which of them it needs. The
     objects of those in `look_into` are compared with their classes. "shapes" are told by value, and in it by class: see
-    shapes.py.
+    shapes.py. `code_alone`: what holds for every run, which is whether the functions find what they name.
     """
+    if template["code_alone"]:
+        return {"findings": [found for step in template["steps"] for found in faults_of_code(step)], "shapes": {}}
     scope = Scope(template["scope"], template["results"], payloads)
     # The worker's variables are not ours.
     scope.names.update(dict.fromkeys([*template["pending"], "ENV"], UNKNOWN))
@@ -87,6 +92,16 @@ def faults_of_value(payloads, index, is_looked_into):
     return [(where, what, True) for what, where in fitness.faults.items()], fitness.shapes
 
 
+def faults_of_code(step):
+    """Findings on what the function of a step names; that it is there itself is told of each run."""
+    try:
+        function = find_function(step["function"])
+    except BaseException:
+        return []
+    faults = [(verdict, words, words) for verdict, words in missing_from([function])]
+    return [{"step": step["function"], "verdict": told[0], "detail": told[1], "doubt": told[2]} for told in faults]
+
+
 def fault_of_step(step, scope):
     """(verdict, detail, whether that is a doubt): the first thing that is wrong with a step, or None, "", False."""
     name = step["function"]
@@ -109,17 +124,22 @@ def fault_of_step(step, scope):
             return "signature", "%s yields: a generator cannot be recorded as a result" % name, is_doubt
     if takes_context(function):
         args = [None, *args]
-    try:
-        taken = _inspect.signature(function, follow_wrapped=False, **_UNEVALUATED)
-        within = _inspect.signature(function, **_UNEVALUATED)
-    except (TypeError, ValueError):
-        return "signature", "%s does not tell what it takes" % name, False
-    # A decorator mostly passes on what it gets. One that does not did so until now.
-    for signature, is_doubt in ((taken, False), (within, True)):
+    # A decorator may add something, or take something away: what does not bind behind one did so until now.
+    is_told = False
+    for number, (called, args_there, kwargs_there) in enumerate(layers(function, args, kwargs)):
+        if number and (_inspect.isgeneratorfunction(called) or _inspect.isasyncgenfunction(called)):
+            return "signature", "%s yields: a generator cannot be recorded as a result" % name, True
         try:
-            signature.bind(*args, **kwargs)
+            signature = _inspect.signature(called, follow_wrapped=False, **_UNEVALUATED)
+        except (TypeError, ValueError):
+            continue
+        is_told = True
+        try:
+            signature.bind(*args_there, **kwargs_there)
         except TypeError as error:
-            return "signature", "%s%s: %s" % (name, signature, error), is_doubt
+            return "signature", "%s%s: %s" % (name, signature, error), number > 0
+    if not is_told:
+        return "signature", "%s does not tell what it takes" % name, False
     return None, "", False
 
 

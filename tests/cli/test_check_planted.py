@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 
+import planted_code
 import planted_libraries
 import planted_state
 import pytest
@@ -75,6 +76,11 @@ def on_state(verdicts):
 
 
 @pytest.fixture(scope="module")
+def on_code(verdicts):
+    return verdicts(planted_code.PLANTED)
+
+
+@pytest.fixture(scope="module")
 def on_libraries(verdicts):
     import uv
 
@@ -99,6 +105,11 @@ def judge(planted, run):
 @pytest.mark.parametrize("change", planted_state.PLANTED)
 def test_a_change_of_the_classes_of_recorded_state(on_state, change):
     judge(planted_state.PLANTED[change], on_state[change])
+
+
+@pytest.mark.parametrize("change", planted_code.PLANTED)
+def test_a_change_of_the_functions_of_steps_to_come(on_code, change):
+    judge(planted_code.PLANTED[change], on_code[change])
 
 
 @pytest.mark.parametrize("change", planted_libraries.PLANTED)

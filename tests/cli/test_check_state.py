@@ -90,7 +90,7 @@ CHANGES = {
         [("models.py", "class Receipt", "class Bill"), ("steps.py", "Receipt", "Bill")], "state will not load", "ctx.step('receipt') of pay",
     ),
     "a decorator that takes less": (
-        [("steps.py", "    def inner(*args, **kwargs):\n        return function(*args", "    def inner(made, paid):\n        return function(*args")],
+        [("steps.py", "    def inner(*args, **kwargs):\n        return function(*args, **kwargs)", "    def inner(made, paid):\n        return function(made, paid)")],
         "signature", "unexpected keyword argument 'copies'",
     ),
     "one more parameter of what is decorated": ([("steps.py", "def send(made,", "def send(made, to,")], "signature", "send(made, to,"),

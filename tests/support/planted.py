@@ -6,17 +6,24 @@ from dataclasses import dataclass
 
 OK = "compatible"
 STATE = "state will not load"
+SIG = "signature"
+MISSING = "step missing"
+IMPORT = "candidate does not import"
 
 # The steps of a run: one is done when the run is checked, and the other needs its result.
 USE = "\ndef make(number):\n    return %s\n\ndef use(made):\n    return 1\n"
 
 
+# By path in the package; text alone is that of steps.py.
+Files = str | dict[str, str | None]
+
+
 @dataclass(frozen=True)
 class Planted:
-    """`old`, `new`: {path in the package: source}. `word`: what the reason says among other things."""
+    """`word`: what the reason says among other things."""
 
-    old: dict[str, str]
-    new: dict[str, str]
+    old: Files
+    new: Files
     verdict: str
     word: str
 
@@ -32,11 +39,9 @@ class Table(dict[str, Planted]):
             new = new.replace(before, after)
         self.replaced(name, source, {"steps.py": new}, verdict, word)
 
-    def replaced(
-        self, name: str, old: str | dict[str, str], new: dict[str, str | None], verdict: str, word: str = ""
-    ) -> None:
+    def replaced(self, name: str, old: Files, new: Files, verdict: str, word: str = "") -> None:
         """A change of several files, of which `new` has those that differ; None: it is gone."""
         assert name not in self, name
-        old = {"steps.py": old} if isinstance(old, str) else old
-        left = {path: text for path, text in {**old, **new}.items() if text is not None}
-        self[name] = Planted(old, left, verdict, word)
+        before, after = ({"steps.py": files} if isinstance(files, str) else files for files in (old, new))
+        left = {path: text for path, text in {**before, **after}.items() if text is not None}
+        self[name] = Planted(before, left, verdict, word)

@@ -1,0 +1,92 @@
+"""What a decorated function passes its arguments on to: the signature that is seen is not always the one that binds.
+
+Read from the source of the decorator, which is not run. By Python 3.9 to 3.14, standard library alone.
+"""
+
+import ast
+import functools
+import inspect
+import textwrap
+import types
+
+MAX_LAYERS = 20
+
+CHANGES = ()  # instead of what is passed on: nobody can tell
+
+
+def layers(function, args, kwargs):
+    """[(function, args, kwargs)]: what a call reaches, from outside in, as far as that can be told.
+
+    A keyword that a decorator adds is in `kwargs` with the value None.
+    """
+    found = []
+    if isinstance(function, types.MethodType):
+        function, args = function.__func__, [function.__self__, *args]
+    while len(found) < MAX_LAYERS:
+        found.append((function, args, kwargs))
+        passed = passed_on_by(function)
+        if passed is None and hasattr(function, "__wrapped__"):
+            passed = inspect.unwrap(function), 0, ()  # it says so, and mostly that is true
+        if not passed:
+            break
+        function, positional, keywords = passed
+        args, kwargs = [*[None] * positional, *args], {**dict.fromkeys(keywords), **kwargs}
+    return found
+
+
+def passed_on_by(function):
+    """(what it calls with what it gets, how many arguments it adds before, keywords that it adds), None or CHANGES."""
+    if isinstance(function, functools.partial):
+        return function.func, len(function.args), function.keywords
+    if isinstance(function, types.FunctionType):
+        called = function
+        try:
+            held = inspect.getclosurevars(function).nonlocals
+        except (TypeError, ValueError):
+            return None
+    else:
+        called, held = type(function).__call__, getattr(function, "__dict__", {})
+        if not isinstance(called, types.FunctionType):  # made in C, as what functools.lru_cache returns
+            return None
+    tree = tree_of(called)
+    if tree is None:
+        return None
+    rest, options = names_of_rest(called.__code__)
+    own = called.__code__.co_argcount - (called is not function)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, (ast.Name, ast.Attribute)):
+            inner = held.get(node.func.id if isinstance(node.func, ast.Name) else node.func.attr)
+            given = [item.value for item in node.args if isinstance(item, ast.Starred)]
+            given += [item.value for item in node.keywords if item.arg is None]
+            if callable(inner) and {getattr(item, "id", "") for item in given} & {rest, options}:
+                positional = len([item for item in node.args if not isinstance(item, ast.Starred)]) - own
+                keywords = [item.arg for item in node.keywords if item.arg]
+                changes = positional < 0 or changed_in(tree, rest, options)
+                return CHANGES if changes else (inner, positional, keywords)
+    return None
+
+
+def tree_of(function):
+    """The syntax of a function, or None where its source is not to be had."""
+    try:
+        # By its code: of a function it would be the source of what that wraps.
+        return ast.parse(textwrap.dedent(inspect.getsource(function.__code__)))
+    except (OSError, TypeError, SyntaxError):
+        return None
+
+
+def names_of_rest(code):
+    """The names of *args and **kwargs; None for one that a function does not have."""
+    names = list(code.co_varnames[code.co_argcount + code.co_kwonlyargcount :])
+    rest = names.pop(0) if code.co_flags & inspect.CO_VARARGS else None
+    return rest, names[0] if code.co_flags & inspect.CO_VARKEYWORDS else None
+
+
+def changed_in(tree, *names):
+    """Whether something is done to one of these but passing it on: then nobody knows what is passed on."""
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Attribute, ast.Subscript)) and getattr(node.value, "id", "") in names:
+            return True
+        if isinstance(node, ast.Name) and node.id in names and not isinstance(node.ctx, ast.Load):
+            return True
+    return False
