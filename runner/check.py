@@ -84,6 +84,7 @@ class Check:
     definitions: Mapping[str, Definition] = field(default_factory=dict)
     replaying: bool = False
     tolerance: float = 0.0
+    step_timeout_seconds: float | None = None
     # Of what was found out for one run, and holds for others.
     _shapes: dict[str, dict[str, Shape]] = field(default_factory=dict, init=False)
     _doubts: dict[tuple[str, str], set[tuple[str, str]]] = field(default_factory=dict, init=False)
@@ -229,7 +230,14 @@ class Check:
 
     def _diverging(self, history: LedgerHistory) -> Iterator[Finding]:
         # A candidate that logs something else breaks no run.
-        replay = Replay(history, self.supervisor, self.candidate, tolerance=self.tolerance, ignore_logs=True)
+        replay = Replay(
+            history,
+            self.supervisor,
+            self.candidate,
+            tolerance=self.tolerance,
+            ignore_logs=True,
+            step_timeout_seconds=self.step_timeout_seconds,
+        )
         for step in replay.steps():
             if step.recorded != "completed":
                 continue  # nothing goes on from there, and that it comes out otherwise may be what the candidate is for

@@ -26,6 +26,10 @@ from runner.values import Values
 
 __all__ = ["MAX_JSON_CHARS", "History", "LedgerHistory", "Logs", "Replay", "Replayed", "Verdict"]
 
+# A step without a timeout of its own is ended after so many times what it took then, and not before so many seconds:
+# on other code, or without a network, it may never end.
+PATIENCE_FACTOR, PATIENCE_SECONDS = 10.0, 60.0
+
 # Endings that say as much about the machine, or about a person, as about the code.
 _NOT_OF_THE_CODE = {"cancelled": "it was cancelled", "running": "it was in progress", "waiting": "it is a timer"}
 
@@ -84,6 +88,7 @@ class Replay:
 
     `live`: steps get the results of the replay itself, where they come from it, instead of the recorded ones.
     `tolerance`: how far floats may be from the recorded ones. `ignore_logs`: what steps print may differ.
+    `step_timeout_seconds`: when steps without a timeout are ended, instead of after a multiple of what they took then.
     """
 
     history: History
@@ -92,6 +97,7 @@ class Replay:
     live: bool = False
     tolerance: float = 0.0
     ignore_logs: bool = False
+    step_timeout_seconds: float | None = None
     _results: dict[str, Payload] = field(default_factory=dict, init=False)
 
     @cached_property
@@ -227,7 +233,10 @@ class Replay:
             debugging=debugging,
         )
         calls = ReplayedCalls(self.history, step, variables, hidden)
-        timeout_seconds = task.timeout_seconds if debugging is None else None  # a person takes longer
+        patience = max(PATIENCE_SECONDS, PATIENCE_FACTOR * (step.wall_seconds or 0.0))
+        timeout_seconds: float | None = task.timeout_seconds or self.step_timeout_seconds or patience
+        if debugging is not None:
+            timeout_seconds = None  # a person takes longer
         outcome = self.supervisor.perform(version, request, timeout_seconds=timeout_seconds, answer=calls)
         return outcome, expected.payload if expected else None, calls
 

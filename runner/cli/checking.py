@@ -52,6 +52,15 @@ def check_command(
     tolerance: Annotated[
         float, typer.Option("--tolerance", min=0.0, help="With --replay: how far floats may be apart, relative.")
     ] = 0.0,
+    step_timeout: Annotated[
+        float | None,
+        typer.Option(
+            "--step-timeout",
+            metavar="SECONDS",
+            min=0.001,
+            help="With --replay: end steps without a timeout then; else after ten times what they took, 60 s at least.",
+        ),
+    ] = None,
     allow_network: Annotated[
         bool, typer.Option("--allow-network", help="What is imported or replayed may reach the network.")
     ] = False,
@@ -98,7 +107,8 @@ def check_command(
             variables=variables,
         ) as supervisor:
             supervisor.warm(version.hash)  # what fails here is no run's fault
-            check = Check(supervisor, version.hash, _workflows(version, project), replaying, tolerance)
+            workflows = _workflows(version, project)
+            check = Check(supervisor, version.hash, workflows, replaying, tolerance, step_timeout)
             verdicts = list(_progress(_check_all(installation, check, ids), len(ids)))
         left_out = _left_out(heads, ids) if not only else {}
         document = _document(version, verdicts, len(heads), left_out)

@@ -54,6 +54,15 @@ def replay_command(
     ignore_logs: Annotated[
         bool, typer.Option("--ignore-logs", help="What steps print may differ from what is recorded.")
     ] = False,
+    step_timeout: Annotated[
+        float | None,
+        typer.Option(
+            "--step-timeout",
+            metavar="SECONDS",
+            min=0.001,
+            help="End steps that have no timeout after that; else after ten times what they took, 60 s at least.",
+        ),
+    ] = None,
     allow_network: Annotated[
         bool, typer.Option("--allow-network", help="Steps may reach the network, and repeat what they did there.")
     ] = False,
@@ -132,7 +141,7 @@ def replay_command(
         page = ""
         for name in wanted:
             with _several(name, documents, is_one=len(wanted) == 1), _history(installation, name, store) as history:
-                replay = Replay(history, supervisor, version, live, tolerance, ignore_logs)
+                replay = Replay(history, supervisor, version, live, tolerance, ignore_logs, step_timeout)
                 if to_debug is not None:
                     debugging.debug(replay, cache, to_debug)
                     return

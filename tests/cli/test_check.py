@@ -195,6 +195,13 @@ def test_replaying_the_same_code_is_compatible_and_writes_nothing(in_flight, can
     assert in_flight.show("run-1") == before
 
 
+def test_a_step_that_never_ends_on_the_candidate_is_ended(in_flight, candidate):
+    project = candidate(("steps.py", "    result = 0.0\n", "    while True:\n        pass\n"))
+    code, document = check(in_flight, project, "--replay", "--step-timeout", "2", "--run", "run-1")
+    assert (code, document["verdicts"]) == (1, {"diverges": 1})
+    assert "timed_out now" in document["runs"][0]["findings"][0]["detail"]
+
+
 def test_tolerance_forgives_floats(in_flight, candidate):
     project = candidate(*DIVERGING["float arithmetic"])
     assert check(in_flight, project, "--replay", "--tolerance", "1e-6")[0] == 0
