@@ -29,6 +29,7 @@ class Options:
     writes: bool = True
     project_variables: bool = True
     variables: Mapping[str, str] = field(default_factory=dict)
+    memory_bytes: int | None = None
 
 
 def launch_of(
@@ -64,6 +65,7 @@ def launch_of(
         scratches=place.scratches,
         confinement=hold.confinement,
         wrapper=hold.wrapper,
+        memory_bytes=options.memory_bytes,
     )
 
 

@@ -50,7 +50,8 @@ class Supervisor:
     `slots` bounds the steps that run at the same time. `network=False` cuts them off from it, or they do not run.
     `comparing`: requests may carry the recorded result. `variables` join the environment of every step. `writes` and
     `project_variables`: whether `writable` and `environment` of a project's settings hold. Without `writes`, steps
-    write to their scratch directories alone, at the level "none" too.
+    write to their scratch directories alone, at the level "none" too. `memory_bytes`: the most for any process, also
+    when it imports.
     """
 
     def __init__(
@@ -64,12 +65,13 @@ class Supervisor:
         writes: bool = True,
         project_variables: bool = True,
         variables: Mapping[str, str] | None = None,
+        memory_bytes: int | None = None,
     ) -> None:
         if slots < 1:
             raise UsageError(f"a supervisor needs at least 1 slot, not {slots}")
         level = sandboxes.level_of(sandbox)
         self.sandbox = level.name
-        options = Options(level, network, comparing, writes, project_variables, variables or {})
+        options = Options(level, network, comparing, writes, project_variables, variables or {}, memory_bytes)
         self._versions = Versions(cache, options)
         # What every step sees; where the project's own variables hold, steps of that project see more.
         self.variable_names = frozenset({*child_environment(()), *(variables or {}), "HOME", "TMPDIR"})

@@ -62,6 +62,7 @@ class Launch:
     scratches: Path  # of its own: code that it preloads may write to all of it
     confinement: Mapping[str, Any] | None = None  # what the child holds itself to; see runner/sandbox/
     wrapper: tuple[str, ...] = ()  # the command that runs it in namespaces of its own
+    memory_bytes: int | None = None  # what it, and each of its steps, may have at most
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,7 @@ class Zygote:
             "seed": launch.seed,
             "network": launch.network,
             "comparing": launch.comparing,
+            "memory_bytes": launch.memory_bytes,
         }
         if launch.confinement is not None:
             config["confinement"] = {**launch.confinement, "scratches": str(self.launch.scratches)}

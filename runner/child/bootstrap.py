@@ -9,8 +9,9 @@ Arguments   bootstrap.py CONFIG, a JSON object: control_fd, import_paths (the pr
             support_path (the copy of cloudpickle, put last), preload (modules to import before forking), seed (whether
             random numbers repeat when a step is run again), parent (the pid without which it is not to live, or null),
             network (false: steps have none, or the zygote does not start), comparing (whether steps may be asked to
-            compare their results with recorded ones, to look at what is recorded, or to stop on a terminal); if it is
-            to be confined, confinement (see confinement.py).
+            compare their results with recorded ones, to look at what is recorded, or to stop on a terminal),
+            memory_bytes (the most for each process, or null); if it is to be confined, confinement (see
+            confinement.py).
 Control fd  a stream socket. Sends {"type": "hello", protocol, python, pid, preload_errors, threaded, unconfined} once
             ready: the module whose import left threads behind, and what this kernel cannot confine. Then takes
             {"type": "spawn", scratch}, followed by four descriptors: the step's socket, stdout, stderr, exit pipe;

@@ -66,6 +66,8 @@ def main(at_start):
     if config["comparing"]:
         from . import comparison, debugging, inspection  # noqa: F401 - what they import is the standard library's now
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if config["memory_bytes"]:
+        resource.setrlimit(resource.RLIMIT_DATA, (config["memory_bytes"], config["memory_bytes"]))
     kernel.look_after_children(config["parent"])
     confinement = None
     if "confinement" in config:

@@ -27,7 +27,7 @@ from runner.definition import Definition, DefinitionInvalid, load_definition
 from runner.errors import UsageError
 from runner.replay import LedgerHistory
 from runner.settings import load_settings
-from runner.supervisor import Supervisor
+from runner.supervisor import DEFAULT_SLOTS, Supervisor
 
 logger = logging.getLogger("hwe.project")
 
@@ -105,6 +105,7 @@ def check_command(
             writes=False,
             project_variables=not replaying,  # without, nothing is run but what modules do on import
             variables=variables,
+            memory_bytes=None if replaying else _share_of_memory(),  # steps have what their project gives them
         ) as supervisor:
             supervisor.warm(version.hash)  # what fails here is no run's fault
             workflows = _workflows(version, project)
@@ -139,6 +140,12 @@ def check_command(
     if document["checked"] != counts.get("compatible", 0):
         is_no = document["checked"] - counts.get("compatible", 0) - counts.get("could not", 0)
         raise typer.Exit(ANSWER_IS_NO if is_no else COULD_NOT)
+
+
+def _share_of_memory() -> int:
+    """Half of what the machine has, divided among those that look at runs: no import may take the machine down."""
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return total // 2 // DEFAULT_SLOTS
 
 
 def _check_all(installation: Installation, check: Check, ids: Sequence[str]) -> Iterator[RunVerdict]:

@@ -133,6 +133,10 @@ CHANGES = {
     "a module that ends the process": (
         [("steps.py", IMPORTS, f"import os\nos._exit(3)\n{IMPORTS}")], "candidate does not import", "code 3",
     ),
+    "a module that eats memory": (
+        [("steps.py", IMPORTS, f"eaten = []\nwhile True:\n    eaten.append(bytearray(100_000_000))\n{IMPORTS}")],
+        "candidate does not import", "",
+    ),
     "steps in another order": (
         [("workflow.yaml", "dependencies: [pause]", "dependencies: [report]"),
          ("workflow.yaml", "dependencies: [charge]", "dependencies: [pause]"),
