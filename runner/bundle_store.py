@@ -1,7 +1,9 @@
-"""The code of a bundle as a store, in front of the one that the installation has."""
+"""The code of bundles as a store, in front of the one that the installation has."""
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
@@ -10,19 +12,30 @@ from runner.bundle import Bundle
 
 
 class BundleStore:
-    """The artifacts of a bundle, and of a store behind it. See `envs.ArtifactStore`.
+    """The artifacts of the bundles that are held, and of a store behind them. See `envs.ArtifactStore`."""
 
-    `bundle` may be exchanged for another one, or None: a version in use has been taken from it already.
-    """
-
-    def __init__(self, bundle: Bundle | None, behind: ArtifactStore) -> None:
-        self.bundle = bundle
+    def __init__(self, behind: ArtifactStore) -> None:
         self._behind = behind
         self._files = files_of(behind)
+        self._bundles: list[Bundle] = []
+        # Also while something is taken out of a bundle, so that it is not closed meanwhile.
+        self._lock = threading.RLock()
+
+    @contextlib.contextmanager
+    def holding(self, bundle: Bundle) -> Iterator[None]:
+        """What is in the bundle is here, for as long as this is entered; a version in use was taken out already."""
+        with self._lock:
+            self._bundles.append(bundle)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._bundles.remove(bundle)
 
     @property
     def location(self) -> str:
-        return self._behind.location if self.bundle is None else self.bundle.location
+        with self._lock:
+            return ", ".join([*(bundle.location for bundle in self._bundles), self._behind.location])
 
     def put(self, version: Storable) -> None:
         self._behind.put(version)
@@ -31,8 +44,10 @@ class BundleStore:
         return code_version_hash in self._hashes or self._behind.has(code_version_hash)
 
     def get(self, code_version_hash: str) -> StoredArtifact:
-        if self.bundle is not None and code_version_hash in self._hashes:
-            return self.bundle.artifact(code_version_hash)
+        with self._lock:
+            for bundle in self._bundles:
+                if code_version_hash in bundle.hashes:
+                    return bundle.artifact(code_version_hash)
         return self._behind.get(code_version_hash)
 
     def list(self) -> Iterator[str]:
@@ -48,13 +63,18 @@ class BundleStore:
         self._files.put_file(name, source)
 
     def open_file(self, name: str) -> BinaryIO | None:
-        packed = self.bundle.open_file(name) if self.bundle else None
-        return packed or (None if self._files is None else self._files.open_file(name))
+        with self._lock:
+            for bundle in self._bundles:
+                if packed := bundle.open_file(name):
+                    return packed
+        return None if self._files is None else self._files.open_file(name)
 
     def file_names(self, folder: str) -> Sequence[str]:
-        packed = self.bundle.file_names(folder) if self.bundle else []
+        with self._lock:
+            packed = [name for bundle in self._bundles for name in bundle.file_names(folder)]
         return sorted({*packed, *([] if self._files is None else self._files.file_names(folder))})
 
     @property
-    def _hashes(self) -> Sequence[str]:
-        return [] if self.bundle is None else self.bundle.hashes
+    def _hashes(self) -> set[str]:
+        with self._lock:
+            return {name for bundle in self._bundles for name in bundle.hashes}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -11,7 +13,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from runner.cli import render
+from runner.cli import complain, render
+from runner.cli.replay_runs import RunReplayed
 from runner.ledger import RunRecord
 from runner.replay import MAX_JSON_CHARS, Replayed
 
@@ -20,7 +23,7 @@ _SHOWN_DIFFERENCES = 10
 _SHOWN_COSTS = 40
 
 
-def document(run: RunRecord, replayed: list[Replayed], verdict: str, against: str | None) -> dict[str, Any]:
+def document(run: RunRecord, replayed: Sequence[Replayed], verdict: str, against: str | None) -> dict[str, Any]:
     """What --json has of one run."""
     return {
         "run_id": run.run_id,
@@ -77,7 +80,7 @@ def print_step(one: Replayed) -> None:
         out.print(f"{'':13}and {len(one.differences) - _SHOWN_DIFFERENCES} more; --json has them", style="dim")
 
 
-def print_costs(replayed: list[Replayed]) -> None:
+def print_costs(replayed: Sequence[Replayed]) -> None:
     """Time and memory then and now, of every attempt that was run. It is never a difference of the code."""
     ran = [one for one in replayed if one.replayed]
     if not ran:
@@ -110,7 +113,66 @@ def _memory(count: int | None) -> str:
     return render.bytes_told(count) if count else "?"
 
 
-def print_verdict(run: RunRecord, replayed: list[Replayed], verdict: str, against: str | None) -> None:
+class Told:
+    """Tells of run after run, for people at once and for programs at the end. `is_one`: there is but one.
+
+    `together`: the document of --json is of all runs, and not that of the one.
+    """
+
+    def __init__(self, against: str | None, *, is_one: bool, together: bool, as_json: bool, may_write: bool) -> None:
+        self._against = against
+        self._is_one = is_one
+        self._together = together
+        self._as_json = as_json
+        self._may_write = may_write
+        self._counts = Counter[str]()
+        self._documents: list[dict[str, Any]] = []
+
+    @property
+    def verdict(self) -> str:
+        """Of all runs together."""
+        return "different" if self._counts["different"] else "same" if set(self._counts) == {"same"} else "could not"
+
+    def step(self, one: Replayed) -> None:
+        """A step of the one run, as soon as it is known."""
+        if not self._as_json:
+            print_step(one)
+
+    def run(self, told: RunReplayed) -> None:
+        """A run, when all of it is known."""
+        self._counts[told.verdict] += 1
+        if told.history is None:
+            complain(f"{told.name}: {told.problem}")
+            if self._as_json:
+                unknown = {"run_id": told.name, "verdict": told.verdict, "detail": str(told.problem), "steps": []}
+                self._documents.append(unknown)
+            return
+        run = told.history.run
+        if self._as_json:
+            of_run = document(run, told.steps, told.verdict, self._against)
+            self._documents.append({**of_run, "remaining": told.remaining})
+            return
+        if self._is_one:
+            print_costs(told.steps)
+        else:
+            for one in told.steps:
+                if one.verdict in {"different", "could not"}:
+                    print_step(one)
+        print_verdict(run, told.steps, told.verdict, self._against)
+        if self._is_one:
+            print_how_far(told.steps, told.remaining, may_write=self._may_write)
+
+    def end(self) -> None:
+        """All of them together."""
+        if self._as_json:
+            together = {"verdict": self.verdict, "verdicts": dict(self._counts), "runs": self._documents}
+            render.print_json(together if self._together else self._documents[0])
+        elif not self._is_one:
+            counted = ", ".join(f"{count} {name}" for name, count in sorted(self._counts.items())) or "there are none"
+            console().print(f"{self._counts.total()} runs: [bold]{self.verdict}[/] ({counted})")
+
+
+def print_verdict(run: RunRecord, replayed: Sequence[Replayed], verdict: str, against: str | None) -> None:
     """One line on the whole."""
     counts = {name: sum(one.verdict == name for one in replayed) for name in _STYLES}
     told = ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "no step is recorded"
@@ -120,7 +182,7 @@ def print_verdict(run: RunRecord, replayed: list[Replayed], verdict: str, agains
     console().print(f"run {run.run_id} ({run.status}), {where}: [bold]{verdict}[/] ({told})", soft_wrap=True)
 
 
-def print_how_far(replayed: list[Replayed], remaining: list[str], *, may_write: bool) -> None:
+def print_how_far(replayed: Sequence[Replayed], remaining: Sequence[str], *, may_write: bool) -> None:
     """What is not compared, and why."""
     notes = []
     if remaining:

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from envs import EnvCache, EnvsError, capture
-from runner.bundle import Bundle
-from runner.bundle_store import BundleStore
-from runner.cli import ANSWER_IS_NO, COULD_NOT, complain, debugging, render, replay_reports, set_up_logging
+from envs import capture
+from runner.cli import ANSWER_IS_NO, COULD_NOT, debugging, render, replay_reports, set_up_logging
 from runner.cli.installation import Installation, opened
 from runner.cli.pages.writing import check_target, write
-from runner.errors import RunnerError, UsageError
-from runner.replay import History, LedgerHistory, Replay, Replayed
+from runner.cli.replay_runs import How, Replayer, RunReplayed, replayer
+from runner.errors import UsageError
 from runner.settings import load_settings
-from runner.supervisor import Supervisor
+
+# No more than the cores that this process may use: a replay computes, and each takes the memory of a step.
+DEFAULT_JOBS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 HERE = Path()
 
@@ -97,6 +95,9 @@ def replay_command(
             help="Write a page to look at and to pass on: timeline, results, errors and logs beside each other, code.",
         ),
     ] = None,
+    jobs: Annotated[
+        int, typer.Option("-j", "--jobs", min=1, help="Of several runs, replay so many at the same time.")
+    ] = DEFAULT_JOBS,
     as_json: render.JsonOption = False,
 ) -> None:
     """Run the recorded steps of RUN again, on the code they ran on, and tell where they come out otherwise.
@@ -109,108 +110,76 @@ def replay_command(
     set_up_logging(verbose=False)
     variables = variables_of(env or [])
     to_debug = debugging.asked(pdb, shell, breaks or [], attempt)
-    if step is not None and first is not None:
-        raise UsageError("--step is one step, and --from it and those after it: leave one of them out")
-    if to_debug is not None and as_json:
-        raise UsageError("--json is for programs, and a debugger for people: leave one of them out")
-    if bool(names) == every:
-        raise UsageError("name the runs to replay, or say --all")
-    if to_debug is not None and len(names or []) != 1:
-        raise UsageError("a debugger is for one run: name that")
-    if html:
-        if to_debug is not None or len(names or []) != 1:
-            raise UsageError("--html is for the replay of one run: name that, and debug it without")
-        check_target(html)
-    with opened(load_settings(HERE)) as installation, contextlib.ExitStack() as holding:
-        store = BundleStore(None, installation.store)
+    _check(names or [], to_debug, html, every=every, one_step=step is not None and first is not None, as_json=as_json)
+    with opened(load_settings(HERE)) as installation:
         version = None if against is None else _version(installation, against)
-        supervisor = holding.enter_context(
-            Supervisor(
-                cache := EnvCache(installation.settings.cache, store, retry_failed=True),
-                installation.settings.sandbox,
-                slots=1,
-                network=allow_network,
-                comparing=True,
-                writes=allow_writes,
-                project_variables=False,
-                variables=variables,
-            )
-        )
         wanted = [run.run_id for run in installation.ledger.runs(limit=sys.maxsize)] if every else list(names or [])
-        documents: list[dict[str, Any]] = []
+        is_one = len(wanted) == 1
+        jobs = 1 if is_one else jobs
+        how = How(
+            step, first, version, live, tolerance, ignore_logs, step_timeout,
+            network=allow_network, writes=allow_writes, variables=variables,
+        )  # fmt: skip
         page = ""
-        for name in wanted:
-            with _several(name, documents, is_one=len(wanted) == 1), _history(installation, name, store) as history:
-                replay = Replay(history, supervisor, version, live, tolerance, ignore_logs, step_timeout)
-                if to_debug is not None:
-                    debugging.debug(replay, cache, to_debug)
-                    return
-                replayed = []
-                for one in replay.steps(only=step, first=first):
-                    replayed.append(one)
-                    if not as_json and (len(wanted) == 1 or one.verdict in {"different", "could not"}):
-                        replay_reports.print_step(one)
-                verdict, remaining = _verdict(replayed), replay.remaining()
-                documents.append(
-                    {**replay_reports.document(history.run, replayed, verdict, version), "remaining": remaining}
-                )
-                if html:
-                    from runner.cli.pages.replay_page import replay_page
-
-                    how = {
-                        "sandbox": supervisor.sandbox,
-                        "network": "allowed" if allow_network else "cut off",
-                        "writing": "as granted" if allow_writes else "to the scratch directory alone",
-                        "variables passed on": ", ".join(variables) or "none",
-                        "steps": f"only {step}" if step else f"from {first} on" if first else "all",
-                        "steps are given": "each other's new results" if live else "the recorded results",
-                        "what steps print": "not compared" if ignore_logs else "compared",
-                        "floats may differ by": f"{tolerance:g}, relative" if tolerance else "nothing",
-                        "not recorded yet": ", ".join(remaining) or "nothing",
-                    }
-                    page = replay_page(history, replayed, verdict, cache=cache, against=version, how=how)
-                if not as_json:
-                    if len(wanted) == 1:
-                        replay_reports.print_costs(replayed)
-                    replay_reports.print_verdict(history.run, replayed, verdict, version)
-                    if len(wanted) == 1:
-                        replay_reports.print_how_far(replayed, remaining, may_write=allow_writes)
-    counts = Counter(str(document["verdict"]) for document in documents)
-    overall = "different" if counts["different"] else "same" if set(counts) == {"same"} else "could not"
-    if as_json:
-        together = {"verdict": overall, "verdicts": dict(counts), "runs": documents}
-        render.print_json(documents[0] if len(wanted) == 1 and not every else together)
-    elif len(wanted) != 1:
-        told = ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items())) or "there are none"
-        replay_reports.console().print(f"{len(wanted)} runs: [bold]{overall}[/] ({told})")
+        told = replay_reports.Told(
+            version, is_one=is_one, together=every or not is_one, as_json=as_json, may_write=allow_writes
+        )
+        with replayer(installation, how, jobs) as replaying:
+            if to_debug is not None:
+                _debug(replaying, wanted[0], to_debug)
+                return
+            for run in replaying.each(wanted, jobs, told.step):
+                with run:
+                    told.run(run)
+                    page = _page(replaying, run) if html else page
+    told.end()
     if html:
         write(html, page)
-    if overall != "same":
-        raise typer.Exit(ANSWER_IS_NO if overall == "different" else COULD_NOT)
+    if told.verdict != "same":
+        raise typer.Exit(ANSWER_IS_NO if told.verdict == "different" else COULD_NOT)
 
 
-@contextlib.contextmanager
-def _several(name: str, documents: list[dict[str, Any]], *, is_one: bool) -> Iterator[None]:
-    """One of several runs that cannot be read does not keep the others from being replayed."""
-    try:
-        yield
-    except (EnvsError, RunnerError) as error:
-        if is_one:
-            raise
-        complain(f"{name}: {error}")
-        documents.append({"run_id": name, "verdict": "could not", "detail": str(error), "steps": []})
+def _check(
+    names: Sequence[str],
+    to_debug: debugging.Asked | None,
+    html: Path | None,
+    *,
+    every: bool,
+    one_step: bool,
+    as_json: bool,
+) -> None:
+    """Refuse options that make no sense together. Raises `UsageError`."""
+    if one_step:
+        raise UsageError("--step is one step, and --from it and those after it: leave one of them out")
+    if bool(names) == every:
+        raise UsageError("name the runs to replay, or say --all")
+    if to_debug is not None:
+        if as_json:
+            raise UsageError("--json is for programs, and a debugger for people: leave one of them out")
+        if len(names) != 1:
+            raise UsageError("a debugger is for one run: name that")
+    if html:
+        if to_debug is not None or len(names) != 1:
+            raise UsageError("--html is for the replay of one run: name that, and debug it without")
+        check_target(html)
 
 
-@contextlib.contextmanager
-def _history(installation: Installation, name: str, store: BundleStore) -> Iterator[History]:
-    """What is recorded, in the ledger or in a bundle, from which its code then comes."""
-    if Path(name).is_file():
-        with Bundle(Path(name)) as bundle:
-            store.bundle = bundle
-            yield bundle
-    else:
-        store.bundle = None
-        yield LedgerHistory(installation.ledger, installation.values, name)
+def _debug(replaying: Replayer, name: str, asked: debugging.Asked) -> None:
+    replay, holding = replaying.replay(name)
+    with holding:
+        debugging.debug(replay, replaying.cache, asked)
+
+
+def _page(replaying: Replayer, run: RunReplayed) -> str:
+    from runner.cli.pages.replay_page import replay_page  # late: what makes pages takes a while to import
+
+    history = run.history
+    assert history is not None  # of the one run, else it was raised
+    how = {
+        **replaying.how.told(replaying.supervisor.sandbox),
+        "not recorded yet": ", ".join(run.remaining) or "nothing",
+    }
+    return replay_page(history, run.steps, run.verdict, cache=replaying.cache, against=replaying.how.against, how=how)
 
 
 def variables_of(names: list[str]) -> dict[str, str]:
@@ -228,10 +197,3 @@ def _version(installation: Installation, against: str) -> str:
         installation.store.put(version)
         return version.hash
     return installation.full_hash(against)
-
-
-def _verdict(replayed: list[Replayed]) -> str:
-    verdicts = {one.verdict for one in replayed}
-    if "different" in verdicts:
-        return "different"
-    return "same" if verdicts <= {"same", "not replayed"} and "same" in verdicts else "could not"

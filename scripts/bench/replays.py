@@ -127,20 +127,25 @@ def measure(runs: int) -> dict[str, Any]:
         hwe(elsewhere, away, "replay", "run-00000", command=command)
         first_seconds = time.monotonic() - began
         began = time.monotonic()
-        document = json.loads(hwe(elsewhere, away, "replay", "--all", "--json", command=command, fails=True))
+        document = json.loads(hwe(elsewhere, away, "replay", "--all", "-j", "1", "--json", command=command, fails=True))
         seconds = time.monotonic() - began
+        began = time.monotonic()
+        at_once = json.loads(hwe(elsewhere, away, "replay", "--all", "--json", command=command, fails=True))
+        seconds_at_once = time.monotonic() - began
     steps = [step for run in document["runs"] for step in run["steps"] if step["replayed"]]
     own = sum(step["wall_seconds"] for step in steps)
     per_step, own_per_step = 1000 * seconds / len(steps), 1000 * own / len(steps)
     return {
         "runs": len(document["runs"]),
         "verdicts": document["verdicts"],
+        "verdicts_at_once": at_once["verdicts"],
         "steps": len(steps),
         "elsewhere_as": "another user" if "setpriv" in command else "the same user",
         "network": "unshared" if "unshare" in command else "not used",
         "recorded_seconds": round(recorded_seconds, 1),
         "first_seconds": round(first_seconds, 2),
         "seconds": round(seconds, 2),
+        "seconds_at_once": round(seconds_at_once, 2),  # one run for each core
         "ms_per_step": round(per_step, 2),
         "own_ms_per_step": round(own_per_step, 2),
         "allowed_ms_per_step": round(ALLOWED_FACTOR * own_per_step + ALLOWED_MILLISECONDS, 2),
@@ -158,7 +163,7 @@ def main() -> None:
     if options.json:
         options.json.write_text(text + "\n")
     print(text)
-    sys.exit(0 if set(told["verdicts"]) == {"same"} else 1)
+    sys.exit(0 if {*told["verdicts"], *told["verdicts_at_once"]} == {"same"} else 1)
 
 
 if __name__ == "__main__":

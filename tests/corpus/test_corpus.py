@@ -31,8 +31,12 @@ def test_every_bundle_replays_as_it_ever_did(told, place, need_python):
     path = CORPUS / told["file"]
     assert hashlib.sha256(path.read_bytes()).hexdigest() == told["sha256"], "a bundle of the corpus never changes"
     with Bundle(path) as bundle:
-        cache = EnvCache(place / "cache", BundleStore(bundle, open_store(str(place / "artifacts"))))
-        with Supervisor(cache, network=False, comparing=True, writes=False, project_variables=False) as supervisor:
+        store = BundleStore(open_store(str(place / "artifacts")))
+        cache = EnvCache(place / "cache", store)
+        with (
+            store.holding(bundle),
+            Supervisor(cache, network=False, comparing=True, writes=False, project_variables=False) as supervisor,
+        ):
             replayed = list(Replay(bundle, supervisor).steps())
     verdicts = {f"{one.step_key}#{one.attempt}": one.verdict for one in replayed}
     assert verdicts == dict.fromkeys(verdicts, "same") | told["otherwise"], [one.detail for one in replayed]
