@@ -46,10 +46,11 @@ class Memory:
         try:
             size = 0
             for chunk in chunks:
-                rest = memoryview(chunk)
-                while rest:
-                    count = os.write(descriptor, rest)
-                    size, rest = size + count, rest[count:]
+                written = 0
+                with memoryview(chunk) as view:  # of no mapping may a view be left that an error carries away
+                    while written < len(view):
+                        written += os.write(descriptor, view[written:])
+                size += written
             fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _SEALS)
         except BaseException:
             os.close(descriptor)

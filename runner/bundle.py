@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import struct
 import tempfile
@@ -20,7 +21,7 @@ import zipfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import fields
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
@@ -39,12 +40,20 @@ INDEX = "bundle.json"
 FILES = "files/"
 MAX_INDEX_BYTES = 256 * 1024**2
 
+# Every number that is recorded of a run is within these, which a database, a page and arithmetic can hold.
+_MAX_NUMBER = 2**63
+_MAX_SECONDS = 1e10
+# More causes and members of an exception than a step process tells are not recorded.
+_MAX_ERROR_DEPTH = 100
+# Names become those of files only in parts that cannot lead out of a folder.
+_NAME = re.compile(r"values/[0-9a-f]{64}|artifacts/[0-9a-f]{64}|files(/(?!\.)[^/\\\0]{1,255})+")
+
 T = TypeVar("T", RunRecord, StepRecord, VariableRecord)
 
 # What reading a file raises that is no bundle; the last four zipfile, of what only its own list of entries says.
 _DAMAGE = (
     *(zipfile.BadZipFile, OSError, KeyError, TypeError, ValueError, AttributeError),
-    *(EOFError, RuntimeError, NotImplementedError, struct.error),
+    *(EOFError, RuntimeError, NotImplementedError, OverflowError, struct.error),
 )
 
 _MOMENTS = frozenset({"wake_at", "created_at", "updated_at", "finished_at", "started_at", "set_at"})
@@ -74,7 +83,7 @@ class Bundle:
                 _record(VariableRecord, told) for told in self._index["variables"]
             ]
             self._parts = [self._part(told) for told in self._index["parts"]]
-            self.redacted = Redaction(self._index["redacted"])
+            self.redacted = Redaction(_checker(list[str]).validate_python(self._index["redacted"], strict=True))
         except _DAMAGE as error:
             self.close()
             raise BundleUnusable(f"{path} is no bundle, or damaged ({error}): export the run again") from error
@@ -152,10 +161,14 @@ class Bundle:
                 raise ValueError(f"{entry.filename} is compressed")
             if entry.filename == INDEX:
                 continue
+            if not _NAME.fullmatch(entry.filename):
+                raise ValueError(f"{entry.filename!r} is not the name of an entry")
             with self._archive.open(entry) as content:
                 digest = hashlib.file_digest(content, "sha256").hexdigest()  # type: ignore[arg-type]
             if digest != listed[entry.filename]["sha256"] or entry.file_size != listed[entry.filename]["size"]:
                 raise ValueError(f"the bytes of {entry.filename} have changed")
+            if entry.filename.startswith("artifacts/") and not isinstance(listed[entry.filename]["artifact_id"], str):
+                raise ValueError(f"{entry.filename} has no artifact id")
 
     def _step(self, told: dict[str, Any]) -> StepRecord:
         result = None if told.get("result") is None else self._result(told)
@@ -194,7 +207,27 @@ def _record(kind: type[T], told: dict[str, Any]) -> T:
     for name, annotation in get_type_hints(kind).items():
         if values[name] is not None or name not in optional:
             _checker(annotation).validate_python(values[name], strict=True)
+    for name, value in values.items():
+        if (type(value) is int and abs(value) >= _MAX_NUMBER) or (
+            type(value) is float and not abs(value) < _MAX_SECONDS
+        ):
+            raise ValueError(f"{name} is no number that anybody recorded")
+    if kind is StepRecord:
+        _check_error(values["error"])
+        if isinstance(given := values["input"], dict):
+            _checker(list[Any]).validate_python(given.get("args", []), strict=True)
+            _checker(dict[str, Any]).validate_python(given.get("kwargs", {}), strict=True)
     return kind(**values)
+
+
+def _check_error(error: Any, depth: int = 0) -> None:
+    """Raise `ValueError` unless it is told as `runner.outcome.StepError` is, with its causes and members."""
+    if error is None:
+        return
+    if depth == _MAX_ERROR_DEPTH or not isinstance(error, dict) or not isinstance(error.get("exceptions") or [], list):
+        raise ValueError("an error is told as none is")
+    for other in (error.get("cause"), *(error.get("exceptions") or ())):
+        _check_error(other, depth + 1)
 
 
 @lru_cache
@@ -206,4 +239,4 @@ def _moment(text: str) -> datetime:
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         raise ValueError(f"{text} has no time zone")
-    return moment
+    return moment.astimezone(UTC)

@@ -50,7 +50,7 @@ def export_command(
     Neither a database nor a store is needed there, and with --wheels no package index. The same run gives the same
     bytes.
     """
-    if target.exists():
+    if os.path.lexists(target):
         raise UsageError(f"{target} is there already: choose another name, or remove it")
     with opened(load_settings(HERE)) as installation:
         recorded = installation.ledger.recorded(run_id)
@@ -96,7 +96,7 @@ def _fetch_wheels(store: ArtifactStore, hashes: Collection[str | None]) -> None:
 def _whole(target: Path) -> Iterator[tuple[BufferedRandom, Path]]:
     """A file, open, and where it is until it gets its name: when it is complete, and not at all otherwise."""
     try:
-        descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+        descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:50]}.")
     except OSError as error:
         raise UsageError(f"{target} cannot be written: {error.strerror}") from error
     try:

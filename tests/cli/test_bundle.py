@@ -81,6 +81,27 @@ def test_what_is_there_is_not_overwritten_and_nothing_is_left_half(recorded, tmp
     assert (done.returncode, "cannot be written" in done.stderr) == (2, True)
 
 
+@pytest.mark.parametrize("name", ["x" * 300, "run.hwe/run.hwe"])
+def test_a_place_where_nothing_can_be_written_is_said(recorded, tmp_path, name):
+    (tmp_path / "run.hwe").write_text("mine")
+    done = recorded.hwe("export", "run-1", tmp_path / name)
+    assert (done.returncode, done.stdout) == (2, ""), done.stderr
+    assert "cannot be written" in done.stderr
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["run.hwe"]
+
+
+@pytest.mark.parametrize(
+    ("most_bytes", "code", "told"), [(9_000_000, 2, "cannot be written"), (1_000_000, 3, "large results cannot be")]
+)
+def test_on_a_disk_that_is_full_nothing_half_written_remains(recorded, tmp_path, most_bytes, code, told):
+    """A limit on the size of files, which the kernel enforces as it does the end of a disk, and that of memory."""
+    done = recorded.hwe("export", "run-1", tmp_path / "run.hwe", prefix=("prlimit", f"--fsize={most_bytes}"))
+    assert (done.returncode, done.stdout) == (code, ""), done.stderr
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.glob("**/*run.hwe*")) == []
+
+
 def rewritten(path, change):
     """The bundle with its index changed, and all else as it was."""
     with zipfile.ZipFile(path) as archive:

@@ -1,6 +1,7 @@
 """The ledger's part of ctx: variables and parts, written only by who drives the run."""
 
 import json
+import threading
 
 import pytest
 
@@ -98,3 +99,17 @@ def test_a_cancelled_run_takes_nothing_more(driven, ledger):
 def test_what_cannot_be_is_refused(driven, asked, arguments, message):
     with pytest.raises(CallRefused, match=message):
         call(driven(), asked, **arguments)
+
+
+def test_what_is_recorded_of_a_run_is_of_one_moment(driven, ledger):
+    call(driven(), "set_variable", name="x", value=1)
+    with ledger.snapshot():
+        before = ledger.run("run-1").epoch
+        writes = threading.Thread(target=lambda: call(driven(attempt=2), "set_variable", name="x", value=2))
+        writes.start()
+        writes.join()
+        assert ledger.run("run-1").epoch == before
+        assert ledger.contexts.variables("run-1") == {"x": 1}
+    recorded = ledger.recorded("run-1")
+    assert recorded.run.epoch == before + 1
+    assert [(given.name, given.value, given.step_key) for given in recorded.variables] == [("x", 1, "a"), ("x", 2, "a")]
