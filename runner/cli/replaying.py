@@ -120,7 +120,7 @@ def replay_command(
             step, first, version, live, tolerance, ignore_logs, step_timeout,
             network=allow_network, writes=allow_writes, variables=variables,
         )  # fmt: skip
-        page = ""
+        page: _Page | None = None
         told = replay_reports.Told(
             version, is_one=is_one, together=every or not is_one, as_json=as_json, may_write=allow_writes
         )
@@ -128,13 +128,16 @@ def replay_command(
             if to_debug is not None:
                 _debug(replaying, wanted[0], to_debug)
                 return
+            if html:
+                page = _Page(replaying, is_one=is_one)
             for run in replaying.each(wanted, jobs, told.step):
                 with run:
                     told.run(run)
-                    page = _page(replaying, run) if html else page
+                    if page is not None:
+                        page.add(run)
     told.end()
-    if html:
-        write(html, page)
+    if html and page is not None:
+        write(html, page.text(told.verdict))
     if told.verdict != "same":
         raise typer.Exit(ANSWER_IS_NO if told.verdict == "different" else COULD_NOT)
 
@@ -159,8 +162,8 @@ def _check(
         if len(names) != 1:
             raise UsageError("a debugger is for one run: name that")
     if html:
-        if to_debug is not None or len(names) != 1:
-            raise UsageError("--html is for the replay of one run: name that, and debug it without")
+        if to_debug is not None:
+            raise UsageError("--html is of a replay, and a debugger for a person: leave one of them out")
         check_target(html)
 
 
@@ -170,16 +173,33 @@ def _debug(replaying: Replayer, name: str, asked: debugging.Asked) -> None:
         debugging.debug(replay, replaying.cache, asked)
 
 
-def _page(replaying: Replayer, run: RunReplayed) -> str:
-    from runner.cli.pages.replay_page import replay_page  # late: what makes pages takes a while to import
+class _Page:
+    """The page of one run, or of several."""
 
-    history = run.history
-    assert history is not None  # of the one run, else it was raised
-    how = {
-        **replaying.how.told(replaying.supervisor.sandbox),
-        "not recorded yet": ", ".join(run.remaining) or "nothing",
-    }
-    return replay_page(history, run.steps, run.verdict, cache=replaying.cache, against=replaying.how.against, how=how)
+    def __init__(self, replaying: Replayer, *, is_one: bool) -> None:
+        from runner.cli.pages.replays_page import RunsPage  # late: what makes pages takes a while to import
+
+        self._replaying = replaying
+        self._how = replaying.how.told(replaying.supervisor.sandbox)
+        self._several = None if is_one else RunsPage(replaying.cache, replaying.how.against)
+        self._of_one = ""
+
+    def add(self, run: RunReplayed) -> None:
+        """A run, when all of it is known and what it came from is open."""
+        if self._several is not None:
+            self._several.add(run)
+        elif run.history is not None:
+            from runner.cli.pages.replay_page import replay_page
+
+            how = {**self._how, "not recorded yet": ", ".join(run.remaining) or "nothing"}
+            against = self._replaying.how.against
+            self._of_one = replay_page(
+                run.history, run.steps, run.verdict, cache=self._replaying.cache, against=against, how=how
+            )
+
+    def text(self, verdict: str) -> str:
+        """All of it. `verdict`: of all runs together."""
+        return self._of_one if self._several is None else self._several.render(verdict, self._how)
 
 
 def variables_of(names: list[str]) -> dict[str, str]:

@@ -327,9 +327,6 @@ def test_a_page_that_cannot_be_written_is_said_before_anything_runs(recorded, tm
             done = recorded.hwe(*command, "--html", target)
             assert (done.returncode, done.stdout) == (2, "")
             assert reason in done.stderr
-    several = recorded.hwe("replay", "--all", "--html", tmp_path / "replay.html")
-    assert (several.returncode, several.stdout) == (2, "")
-    assert "one run" in several.stderr
 
 
 def test_a_page_takes_the_place_of_an_older_one_at_once(recorded, tmp_path):

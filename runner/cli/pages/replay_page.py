@@ -36,7 +36,7 @@ MAX_STEPS = 1_000
 MAX_GAPS_DRAWN = 12
 
 _TEXTS_OF_A_STEP = 8  # a value, a traceback and two streams, then and now
-_VERDICTS: tuple[Verdict, ...] = ("different", "could not", "same", "not replayed")
+VERDICTS: tuple[Verdict, ...] = ("different", "could not", "same", "not replayed")
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def replay_page(
     """The text of the page. `how`: the circumstances of the replay, as a person would say them."""
     run = history.run
     chosen = _chosen(replayed)
-    steps, gaps = _steps(history, chosen)
+    steps, gaps = steps_shown(history, chosen, share_of(_TEXTS_OF_A_STEP * len(chosen)))
     versions: dict[str, list[str]] = {run.code_version_hash: ["what the run started with"]}
     for step in history.steps:
         if step.code_version_hash and step.code_version_hash not in versions:
@@ -95,7 +95,7 @@ def replay_page(
         run_input=_json_of(history),
         verdict=verdict,
         against=against,
-        counts=[(name, counts[name]) for name in _VERDICTS if counts[name]],
+        counts=[(name, counts[name]) for name in VERDICTS if counts[name]],
         steps=steps,
         left_out=len(replayed) - len(chosen),
         gaps=gaps,
@@ -130,10 +130,10 @@ def _chosen(replayed: Sequence[Replayed]) -> Sequence[Replayed]:
     return [replayed[index] for index in sorted(ranked[:MAX_STEPS])]
 
 
-def _steps(history: History, replayed: Sequence[Replayed]) -> tuple[list[StepShown], Sequence[Gap]]:
+def steps_shown(history: History, replayed: Sequence[Replayed], limit: int) -> tuple[list[StepShown], Sequence[Gap]]:
+    """Attempts as a page tells of them, and where nothing ran. `limit`: characters of each text."""
     records = {(step.step_key, step.attempt): step for step in history.steps}
     begun = min((step.started_at for step in history.steps), default=None)
-    limit = share_of(_TEXTS_OF_A_STEP * len(replayed))
     times = [_times(records.get((one.step_key, one.attempt)), begun) for one in replayed]
     spans = [
         (offset, offset + max(recorded or 0.0, one.wall_seconds or 0.0))

@@ -27,6 +27,13 @@
     items.forEach(function (item) { item.open = open; });
   }
 
+  function filterNext() {
+    var choices = all(".filter input");
+    if (!choices.length) { return; }
+    var at = choices.findIndex(function (choice) { return choice.checked; });
+    choices[(at + 1) % choices.length].checked = true;
+  }
+
   var closed = [];
   addEventListener("beforeprint", function () {
     closed = all("details:not([open])");
@@ -39,7 +46,7 @@
 
   addEventListener("keydown", function (event) {
     if (event.ctrlKey || event.metaKey || event.altKey || /^(INPUT|TEXTAREA|SELECT)$/.test(event.target.tagName)) { return; }
-    if (event.key === "j") { go(1); } else if (event.key === "k") { go(-1); } else if (event.key === "e") { toggleAll(); }
+    if (event.key === "j") { go(1); } else if (event.key === "k") { go(-1); } else if (event.key === "e") { toggleAll(); } else if (event.key === "f") { filterNext(); }
   });
   addEventListener("hashchange", openTarget);
   all("[data-needs-script]").forEach(function (element) { element.hidden = false; });
