@@ -198,3 +198,22 @@ def test_a_driver_whose_session_was_ended_learns_it_and_others_see_it_dead(mine,
     with pytest.raises(LedgerUnavailable):  # and does not come back to life by itself
         list(other.dead())
     other.close()
+
+
+def test_a_snapshot_is_of_one_moment(url):
+    with Ledger.open(url) as ledger, Ledger.open(url) as other:
+
+        def known():
+            return {name for name in ("ab" * 32, "cd" * 32) if ledger.find_code_version(name)}
+
+        def store(name):
+            other.store_code_version(
+                name, artifact_id=name[::-1], project="demo", python=None, size_bytes=1, manifest_json="{}"
+            )
+
+        store("ab" * 32)
+        with ledger.snapshot():
+            assert known() == {"ab" * 32}
+            store("cd" * 32)
+            assert known() == {"ab" * 32}
+        assert known() == {"ab" * 32, "cd" * 32}
