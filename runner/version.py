@@ -131,8 +131,8 @@ class Version:
                 return self._environment
 
     def _build(self, building: Future[Lease]) -> None:
-        lease = self._cache.lease(self._hash, given_up=lambda: not self._waiting)
         try:
+            lease = self._cache.lease(self._hash, given_up=lambda: not self._waiting)
             lease.__enter__()
         except BaseException as error:  # noqa: BLE001 - it is theirs who wait
             building.set_exception(error)

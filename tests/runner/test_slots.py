@@ -77,11 +77,11 @@ def test_building_one_version_delays_no_step_of_another(deploy, cache, monkeypat
     ready, slow = deploy("imports").hash, deploy("faults").hash
     lease, building, gate = cache.lease, threading.Event(), threading.Event()
 
-    def lease_slowly(code_version_hash):
+    def lease_slowly(code_version_hash, **options):
         if code_version_hash == slow:
             building.set()
             assert gate.wait(60)
-        return lease(code_version_hash)
+        return lease(code_version_hash, **options)
 
     monkeypatch.setattr(cache, "lease", lease_slowly)
     with Supervisor(cache, slots=2) as supervisor:
