@@ -29,7 +29,11 @@ CHANGES = [
 
 def snapshot(folder):
     return {
-        str(path.relative_to(folder)): (path.stat().st_mode, path.read_bytes() if path.is_file() else None)
+        str(path.relative_to(folder)): (
+            path.lstat().st_mode,
+            path.is_symlink() and path.readlink(),  # a note of ours is a link that leads nowhere
+            path.read_bytes() if path.is_file() else None,
+        )
         for path in sorted(folder.rglob("*"))
     }
 
