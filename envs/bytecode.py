@@ -91,7 +91,8 @@ class Compilation:
             target = f"{self._project}/{path}"
             folder = os.path.dirname(target)
             if folder not in folders:
-                os.mkdir(folder)
+                with contextlib.suppress(FileExistsError):  # an artifact may bring one along
+                    os.mkdir(folder)
                 folders.add(folder)
             if digest := self._shelf.link(file.sha256, target):
                 self._digests[path] = digest
