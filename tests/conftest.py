@@ -12,6 +12,7 @@ import pytest
 
 from envs import EnvCache, capture, find_interpreters, open_store
 from runner import Supervisor
+from tests.support.slow_package import SlowPackage
 
 PROJECTS = Path(__file__).parent / "projects"
 
@@ -59,6 +60,15 @@ def deploy(tmp_path, store):
         return Deployed(name, tmp_path / root, store, python)
 
     return deploy
+
+
+@pytest.fixture
+def slow(tmp_path, monkeypatch):
+    """A package that takes until the test lets it be installed; where to find it is in the environment."""
+    package = SlowPackage(tmp_path / "slow")
+    for name, value in package.environment.items():
+        monkeypatch.setenv(name, value)
+    return package
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from envs import BuildGivenUp, EnvCache, capture, failed_builds
-from tests.support.slow_package import SlowPackage, parent_of
+from tests.support.slow_package import parent_of
 
 BUILD = """
 import sys, envs
@@ -17,14 +17,6 @@ def say(code_version_hash, phase): print(phase, flush=True)
 cache = envs.EnvCache(sys.argv[1], envs.open_store(sys.argv[2]), on_progress=say)
 with cache.lease(sys.argv[3]): print("leased", flush=True)
 """
-
-
-@pytest.fixture
-def slow(tmp_path, monkeypatch):
-    package = SlowPackage(tmp_path / "slow")
-    for name, value in package.environment.items():
-        monkeypatch.setenv(name, value)
-    return package
 
 
 @pytest.fixture

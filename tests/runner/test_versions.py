@@ -14,7 +14,6 @@ import pytest
 from envs import EnvironmentBroken, capture
 from runner import RunnerError, Supervisor, versions, zygote
 from runner.child_files import PROGRAM
-from tests.support.slow_package import SlowPackage
 
 
 @pytest.fixture
@@ -180,14 +179,6 @@ def test_a_cache_that_takes_no_compiled_program_runs_without(cache, imports):
     Path(cache.root, "child").write_text("in the way")
     with Supervisor(cache) as supervisor:
         assert supervisor.run(imports, "ahead.where").status == "completed"
-
-
-@pytest.fixture
-def slow(tmp_path, monkeypatch):
-    package = SlowPackage(tmp_path / "slow")
-    for name, value in package.environment.items():
-        monkeypatch.setenv(name, value)
-    return package
 
 
 @pytest.fixture
