@@ -114,7 +114,7 @@ class Conversation:
         """Whether the process is dead, and all it started."""
         if self.is_dead:
             # The short way: it has answered and is dead, and we can see for ourselves that it left nothing.
-            if self.ending.message is not None and self.step.parent.has_no_orphans():
+            if self.ending.message is not None and self.step.parent.descendants.has_no_orphans():
                 return True
             self.is_dead = False  # the zygote looks after it, and says when it is done
         if self.step.exit_pipe in self.open:

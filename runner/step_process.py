@@ -6,11 +6,15 @@ import contextlib
 import os
 import select
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
+import multiprocess
+
 from runner.channel import Channel
-from runner.errors import ProtocolError
+from runner.descendants import Descendants
+from runner.errors import ProtocolError, ResourcesExhausted
 
 
 class Parent(Protocol):
@@ -20,17 +24,12 @@ class Parent(Protocol):
     def shares_pids(self) -> bool:
         """Whether the pids of its step processes mean the same processes here."""
 
-    def know(self, pid: int) -> None:
-        """`pid`, as it is here, is a step process."""
-
-    def forget(self, pid: int) -> None:
-        """The step process `pid` is dead, or nobody's business any more."""
+    @property
+    def descendants(self) -> Descendants:
+        """Who is alive below it."""
 
     def signal_step(self, pid: int, number: int) -> None:
         """Signal the step's whole process group."""
-
-    def has_no_orphans(self) -> bool:
-        """Whether nothing below it is alive but step processes. False also when that cannot be told right now."""
 
     def kill(self) -> None:
         """End everything below it, when signals are not passed on."""
@@ -60,7 +59,7 @@ class StepProcess:
                 with contextlib.suppress(OSError):
                     os.close(descriptor)
         if self._pid_here is not None:
-            self.parent.forget(self._pid_here)
+            self.parent.descendants.forget(self._pid_here)
         try:
             self.scratch.rmdir()
         except OSError:  # the step left something in it
@@ -80,7 +79,7 @@ class StepProcess:
         if here is None:
             return
         self._pid_here = here
-        self.parent.know(here)
+        self.parent.descendants.know(here)
         if hasattr(os, "pidfd_open"):
             with contextlib.suppress(OSError):  # it died at once, or the kernel is older than 5.3
                 self.pidfd = os.pidfd_open(here)
@@ -93,3 +92,33 @@ class StepProcess:
             with contextlib.suppress(OSError, ProtocolError):  # it will be found out when a request is handed over
                 for message, _ in self.channel.receive() or ():
                     self.met(int(message.header["pid"]))
+
+
+@contextlib.contextmanager
+def pipes() -> Iterator[tuple[list[int], list[int]]]:
+    """The ends, here and there, of a step process's channel, stdout, stderr and notice of its exit.
+
+    Those for there are closed afterwards, those for here when something goes wrong. Raises `ResourcesExhausted`.
+    """
+    ours: list[int] = []
+    theirs: list[int] = []
+    try:
+        try:
+            for connection, ends in zip(multiprocess.Pipe(duplex=True), (ours, theirs), strict=True):
+                with connection:
+                    ends.append(os.dup(connection.fileno()))  # ours to close: the conversation needs it non-blocking
+            for _ in ("stdout", "stderr", "exit"):
+                read_end, write_end = os.pipe()
+                ours.append(read_end)
+                theirs.append(write_end)
+        except OSError as error:  # too many are open here, which is no fault of the zygote's
+            advice = "raise ulimit -n, or ask for fewer steps at a time"
+            raise ResourcesExhausted(f"there is no descriptor for one more step: {error}; {advice}") from error
+        yield ours, theirs
+    except BaseException:
+        for descriptor in ours:
+            os.close(descriptor)
+        raise
+    finally:
+        for descriptor in theirs:
+            os.close(descriptor)

@@ -22,8 +22,9 @@ import multiprocess
 
 from runner import wire
 from runner.child_files import ChildFiles
+from runner.descendants import Descendants
 from runner.errors import GivenUp, ProtocolError, ResourcesExhausted, ZygoteFailed, ZygoteGone
-from runner.step_process import StepProcess
+from runner.step_process import StepProcess, pipes
 from runner.warden import Program, Warden
 
 # Preloaded modules are imported before the zygote says hello. Large scientific stacks on a cold disk take tens
@@ -85,8 +86,6 @@ class Zygote:
         self._spares: deque[StepProcess] = deque()
         self._wanted = 1
         self._coming = 0
-        self._pids: set[int] = set()  # of step processes; sets of ints are safe to share under the GIL
-        self._pid_here: int | None = None
         self.has_served = False  # whether a step of its has answered
         self.used_at = self._lessened_at = time.monotonic()
         self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`, and below on failure
@@ -94,8 +93,7 @@ class Zygote:
         self._control_socket = socket.socket(fileno=os.dup(self._control.fileno()))  # passes descriptors
         try:
             self._process = self._start(warden, theirs.fileno())
-            if self.shares_pids:
-                self._pid_here = self._process.pid
+            self.descendants = Descendants(self._process.pid if self.shares_pids else None)
         except BaseException:
             self._hang_up()
             self._log.close()
@@ -234,68 +232,28 @@ class Zygote:
         """Whether the pids that it tells mean the same processes here: in a namespace of its own they do not."""
         return not self.launch.wrapper
 
-    def know(self, pid: int) -> None:
-        """`pid`, as it is here, is a step process of this zygote."""
-        self._pids.add(pid)
-        if self._pid_here is None:
-            self._pid_here = _parent_of(pid)
-
-    def forget(self, pid: int) -> None:
-        """The step process `pid` is dead, or soon will be."""
-        self._pids.discard(pid)
-
-    def has_no_orphans(self) -> bool:
-        """Whether nothing below the zygote is alive but step processes.
-
-        Orphans of a dead step are children of the zygote, its subreaper. False also when one is just being forked.
-        """
-        pid = self._pid_here
-        try:
-            with open(f"/proc/{pid}/task/{pid}/children", "rb") as listing:
-                children = {int(child) for child in listing.read().split()}
-        except OSError:
-            return False  # no Linux, or the zygote is gone
-        return all(_is_dead(child) for child in children - self._pids)
-
     def signal_step(self, pid: int, number: int) -> None:
         """Signal a step's process group, through its parent: only there its pid cannot have been reused."""
         with self._lock, contextlib.suppress(OSError, ValueError):
             self._control.send_bytes(wire.encode({"type": "signal", "pid": pid, "signal": int(number)}))
 
     def _spawn(self) -> StepProcess:
-        ours: list[int] = []
-        theirs: list[int] = []
         try:
             scratch = self._files.new_scratch(self.launch.scratches)
         except OSError as error:
             advice = "free some space in the directory for temporary files, or set TMPDIR"
             raise ResourcesExhausted(f"there is no room for one more step: {error}; {advice}") from error
         try:
-            try:
-                channel, their_channel = multiprocess.Pipe(duplex=True)
-                ours.append(_detach(channel))
-                theirs.append(_detach(their_channel))
-                for _ in ("stdout", "stderr", "exit"):
-                    read_end, write_end = os.pipe()
-                    ours.append(read_end)
-                    theirs.append(write_end)
-            except OSError as error:  # too many are open here, which is no fault of the zygote's
-                advice = "raise ulimit -n, or ask for fewer steps at a time"
-                raise ResourcesExhausted(f"there is no descriptor for one more step: {error}; {advice}") from error
-            self._control.send_bytes(wire.encode({"type": "spawn", "scratch": str(scratch)}))
-            self._pass(theirs)
+            with pipes() as (ours, theirs):
+                self._control.send_bytes(wire.encode({"type": "spawn", "scratch": str(scratch)}))
+                self._pass(theirs)
         except BaseException as error:
-            for descriptor in ours:
-                os.close(descriptor)
             shutil.rmtree(scratch, ignore_errors=True)
             if isinstance(error, OSError | ValueError):
                 raise ZygoteFailed(
                     self.launch.code_version_hash, f"its zygote is gone: {error}", self.log_tail()
                 ) from error
             raise
-        finally:
-            for descriptor in theirs:
-                os.close(descriptor)
         return StepProcess(self, scratch, *ours)
 
     def _pass(self, descriptors: list[int]) -> None:
@@ -341,30 +299,3 @@ class Zygote:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _detach(connection: multiprocess.connection.Connection) -> int:
-    """The descriptor of a connection, now ours to close: the conversation needs it non-blocking."""
-    descriptor = os.dup(connection.fileno())
-    connection.close()
-    return descriptor
-
-
-def _is_dead(pid: int) -> bool:
-    """Whether a process is gone, or a zombie that waits to be reaped."""
-    state = _state_of(pid)
-    return state is None or state[0] in b"ZX"
-
-
-def _parent_of(pid: int) -> int | None:
-    state = _state_of(pid)
-    return None if state is None else int(state[1])
-
-
-def _state_of(pid: int) -> list[bytes] | None:
-    """State, parent and more, as /proc tells them; None of a process that is gone."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rpartition(b")")[2].split(maxsplit=2)  # a process may be called anything
-    except OSError:
-        return None
