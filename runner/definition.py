@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import functools
 import hashlib
 import json
 import math
@@ -109,8 +110,9 @@ class Definition:
         """SHA-256 of the document as JSON with sorted keys, 64 hex digits: layout and order of keys do not count."""
         return hashlib.sha256(_compact_json(self.document, sort_keys=True).encode()).hexdigest()
 
-    @classmethod
-    def from_json(cls, text: str) -> Definition:
+    @staticmethod
+    @functools.lru_cache(maxsize=16)  # runs have few, and a millisecond each adds up; none of its users changes one
+    def from_json(text: str) -> Definition:
         """The inverse of `to_json`."""
         return _define(json.loads(text), "the stored definition")
 

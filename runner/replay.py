@@ -5,6 +5,7 @@ Nothing is written: not to the ledger, and what a step sets through ctx is forgo
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,6 +21,7 @@ from runner.redaction import Redaction
 from runner.replay_context import ReplayedCalls
 from runner.replayed import MAX_JSON_CHARS, Logs, Replayed, Verdict, judged, without_logs
 from runner.request import Debugging, Expected, StepContext, with_templates
+from runner.side_by_side import side_by_side
 from runner.supervisor import Supervisor
 from runner.templates import expressions, references
 from runner.values import Values
@@ -56,19 +58,17 @@ class LedgerHistory:
     """The history of a run in a ledger."""
 
     def __init__(self, ledger: Ledger, values: Values, run_id: str) -> None:
-        self.run = ledger.run(run_id)
-        self.steps: Sequence[StepRecord] = ledger.steps(self.run.run_id)
+        with ledger.snapshot():  # also faster than one by one, where many runs are looked at
+            self.run = ledger.run(run_id)
+            self.steps: Sequence[StepRecord] = ledger.steps(self.run.run_id)
+            # Every value that steps have given to a variable, in that order.
+            self.variables: Sequence[VariableRecord] = ledger.contexts.all_variables(self.run.run_id)
         self.redacted = Redaction([])
         self._ledger = ledger
         self._values = values
 
     def payload(self, result: bytes) -> Payload:
         return self._values.payload(result)
-
-    @cached_property
-    def variables(self) -> Sequence[VariableRecord]:
-        """Asked for once: doing so for each step takes longer than many steps do."""
-        return self._ledger.contexts.all_variables(self.run.run_id)
 
     def variables_now(self) -> dict[str, Any]:
         """The run's variables as they are, besides those that the workflow begins with."""
@@ -105,23 +105,22 @@ class Replay:
         """The workflow of the run."""
         return Definition.from_json(self.history.run.definition)
 
-    def steps(self, *, only: str | None = None, first: str | None = None) -> Iterator[Replayed]:
+    def steps(self, *, only: str | None = None, first: str | None = None, jobs: int = 1) -> Iterator[Replayed]:
         """Replay the recorded attempts in the order in which they ended: all, those of one step, or from one on.
 
+        `jobs` at a time, unless they feed each other. The supervisor is closed when the rest is not wanted any more.
         Raises `UsageError` when the run has no such step; what goes wrong with a step is in its verdict.
         """
-        definition = self.definition
         keys = {step.step_key for step in self.history.steps}
         for key in (only, first):
             if key is not None and key not in keys:
                 raise UsageError(self._unknown(key))
-        begun = first is None
-        for step in self.history.steps:
-            begun = begun or step.step_key == first
-            if begun and only in {None, step.step_key}:
-                yield self._replay(definition, step)
+        steps = itertools.dropwhile(lambda step: first not in {None, step.step_key}, self.history.steps)
+        chosen = [step for step in steps if only in {None, step.step_key}]
+        yield from side_by_side(self._replay, chosen, 1 if self.live else jobs, give_up=self.supervisor.close)
 
-    def _replay(self, definition: Definition, step: StepRecord) -> Replayed:
+    def _replay(self, step: StepRecord) -> Replayed:
+        definition = self.definition
         task = definition.tasks.get(step.step_key)
         version = self.against or step.code_version_hash
         reason = _NOT_OF_THE_CODE.get(step.status)
@@ -193,7 +192,7 @@ class Replay:
     def _hidden(self, definition: Definition, task: Task | Wait | None, step: StepRecord) -> str | None:
         """What the step would need that was left out of a bundle, if anything."""
         hidden = self.history.redacted
-        if not isinstance(task, Task):
+        if not isinstance(task, Task) or not hidden.paths:
             return None
         if hidden.hides_step(step.step_key):
             return "it was redacted"

@@ -1,11 +1,9 @@
-"""Replays runs, several at the same time, and hands on what came of each in the order in which they were named."""
+"""Replays runs, and hands on what came of each in the order in which they were named."""
 
 from __future__ import annotations
 
 import contextlib
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -17,10 +15,8 @@ from runner.bundle_store import BundleStore
 from runner.cli.installation import Installation
 from runner.errors import RunnerError
 from runner.replay import History, LedgerHistory, Replay, Replayed
+from runner.side_by_side import side_by_side
 from runner.supervisor import Supervisor
-
-# How far the others may be ahead of a run that takes long, each: what came of them is kept until its turn.
-_AHEAD = 4
 
 
 @dataclass(frozen=True)
@@ -111,8 +107,22 @@ class Replayer:
             )
             return replay, holding.pop_all()
 
-    def one(self, name: str, on_step: Callable[[Replayed], None] = lambda _: None) -> RunReplayed:
-        """Replay one run; `on_step` is told of each step at once. What goes wrong with reading it is a `problem`."""
+    def each(self, names: Sequence[str], jobs: int, on_step: Callable[[Replayed], None]) -> Iterator[RunReplayed]:
+        """Replay so many runs at the same time, or of one alone so many steps, each of which `on_step` is told.
+
+        They come in their order. The problem of one alone is raised; that of one of several keeps no other from being
+        replayed.
+        """
+        if len(names) == 1:
+            told = self._one(names[0], jobs, on_step)
+            if told.problem is not None:
+                raise told.problem
+            yield told
+        else:
+            yield from side_by_side(self._one, names, jobs, give_up=self.supervisor.close)
+
+    def _one(self, name: str, jobs: int = 1, on_step: Callable[[Replayed], None] = lambda _: None) -> RunReplayed:
+        """Replay one run. What goes wrong with reading it is a `problem`."""
         try:
             replay, holding = self.replay(name)
         except (EnvsError, RunnerError) as error:
@@ -121,7 +131,7 @@ class Replayer:
             cleanup_on_fail.push(holding)
             try:
                 steps = []
-                for step in replay.steps(only=self.how.only, first=self.how.first):
+                for step in replay.steps(only=self.how.only, first=self.how.first, jobs=jobs):
                     steps.append(step)
                     on_step(step)
                 told = RunReplayed(name, replay.history, steps, replay.remaining(), holding=holding)
@@ -129,31 +139,6 @@ class Replayer:
                 return RunReplayed(name, problem=error)
             cleanup_on_fail.pop_all()
             return told
-
-    def each(self, names: Sequence[str], jobs: int, on_step: Callable[[Replayed], None]) -> Iterator[RunReplayed]:
-        """Replay runs, so many at the same time; in their order. `on_step` is for one run alone.
-
-        That one's problem is raised; one of several does not keep the others from being replayed.
-        """
-        if len(names) == 1:
-            told = self.one(names[0], on_step)
-            if told.problem is not None:
-                raise told.problem
-            yield told
-            return
-        with ThreadPoolExecutor(jobs, thread_name_prefix="replay") as pool:
-            begun: deque[Future[RunReplayed]] = deque()
-            try:
-                for name in names:
-                    begun.append(pool.submit(self.one, name))
-                    if len(begun) > _AHEAD * jobs:
-                        yield begun.popleft().result()
-                while begun:
-                    yield begun.popleft().result()
-            except BaseException:
-                self.supervisor.close()  # the pool waits for what runs, and a step may never end
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
 
     @contextlib.contextmanager
     def _history(self, name: str) -> Iterator[History]:

@@ -96,7 +96,7 @@ def replay_command(
         ),
     ] = None,
     jobs: Annotated[
-        int, typer.Option("-j", "--jobs", min=1, help="Of several runs, replay so many at the same time.")
+        int, typer.Option("-j", "--jobs", min=1, help="Replay so many runs at the same time, or, of one run, steps.")
     ] = DEFAULT_JOBS,
     as_json: render.JsonOption = False,
 ) -> None:
@@ -115,7 +115,6 @@ def replay_command(
         version = None if against is None else _version(installation, against)
         wanted = [run.run_id for run in installation.ledger.runs(limit=sys.maxsize)] if every else list(names or [])
         is_one = len(wanted) == 1
-        jobs = 1 if is_one else jobs
         how = How(
             step, first, version, live, tolerance, ignore_logs, step_timeout,
             network=allow_network, writes=allow_writes, variables=variables,

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import random
 import shutil
 import subprocess
 import sys
@@ -23,61 +22,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from runner.cli.installation import opened, submit
-from runner.settings import load_settings
+from recording import HWE, REPOSITORY, VOUCHERS, hwe, record
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-EXAMPLE = REPOSITORY / "examples" / "orders" / "v1"
-HWE = Path(sys.executable).parent / "hwe"
 NOBODY = 65534
 
 # What a replay may take: the steps' own time and half of it, and so much more for each step.
 ALLOWED_FACTOR, ALLOWED_MILLISECONDS = 1.5, 2.0
 
 
-def random_order(number: int, source: random.Random) -> dict[str, Any]:
-    lines = [
-        {
-            "sku": f"SKU-{source.randrange(1000)}",
-            "quantity": source.randint(1, 9),
-            "unit_price": round(source.uniform(0.5, 200), 2),
-        }
-        for _ in range(source.randint(1, 12))
-    ]
-    order: dict[str, Any] = {"number": f"A-{number}", "lines": lines}
-    if source.random() < 0.4:
-        order["voucher"] = source.choice(["WELCOME5", "SORRY10", "NO-SUCH-VOUCHER"])
-    return order
-
-
-def record(home: Path, project: Path, runs: int) -> None:
-    """So many runs, driven to their ends. Those with a voucher that nobody knows fail."""
-    shutil.copytree(EXAMPLE, project, ignore=shutil.ignore_patterns("__pycache__"))
-    workflow = project / "workflow.yaml"
+def short(workflow: Path) -> None:
+    """Nobody waits for a customer to pay."""
     workflow.write_text(workflow.read_text().replace("wait_for: PT5S", "wait_for: PT0.01S"))
-    hwe(home, project, "capture", "--wheels")
-    source = random.Random(7)  # noqa: S311 - the same orders each time
-    os.environ["HWE_HOME"] = str(home)
-    with opened(load_settings(project, captures=True)) as installation:
-        for number in range(runs):
-            order = json.dumps({"order": random_order(number, source)})
-            submit(installation, workflow, project, input_text=order, run_id=f"run-{number:05}", policy="artifact")
-    hwe(home, project, "worker", "--drain")
-
-
-def hwe(home: Path, directory: Path, *arguments: str, command: Sequence[str] = (), fails: bool = False) -> str:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("HWE_")}
-    done = subprocess.run(
-        [*(command or [str(HWE)]), *arguments],
-        cwd=directory,
-        env={**environment, "HWE_HOME": str(home), "HOME": str(directory)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode and not fails:
-        sys.exit(f"hwe {' '.join(arguments)} ended with {done.returncode}:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
-    return done.stdout
 
 
 def move(home: Path, elsewhere: Path) -> list[str]:
@@ -118,7 +73,8 @@ def measure(runs: int) -> dict[str, Any]:
         os.chmod(root, 0o755)  # noqa: S103 - somebody else is to find the way
         home, away = Path(root) / "home", Path(root) / "away"
         began = time.monotonic()
-        record(home, Path(root) / "project", runs)
+        vouchers = (*VOUCHERS, "NO-SUCH-VOUCHER")  # that one fails
+        record(home, Path(root) / "project", runs, short, until=("completed", "failed"), vouchers=vouchers)
         recorded_seconds = time.monotonic() - began
         away.mkdir(mode=0o755)
         elsewhere = away / "home"
