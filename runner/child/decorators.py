@@ -48,10 +48,11 @@ def passed_on_by(function):
         called, held = type(function).__call__, getattr(function, "__dict__", {})
         if not isinstance(called, types.FunctionType):  # made in C, as what functools.lru_cache returns
             return None
-    tree = tree_of(called)
+    rest, options = names_of_rest(called.__code__)
+    # Reading source takes longer than all else: not of the many that cannot pass anything on.
+    tree = tree_of(called) if rest or options else None
     if tree is None:
         return None
-    rest, options = names_of_rest(called.__code__)
     own = called.__code__.co_argcount - (called is not function)
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, (ast.Name, ast.Attribute)):
