@@ -2,7 +2,8 @@
 # .venv from requirements/dev.txt, every file checked against its hash. Run `make` to see what there is.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup extras run check lint types floors test coverage bench bench-environments bench-cache lock clean
+.PHONY: help setup extras run check lint types floors test coverage
+.PHONY: bench bench-environments bench-cache bench-runs lock clean
 .NOTPARALLEL:
 
 # What a user's shell may hold and the gate should not depend on.
@@ -50,11 +51,15 @@ coverage: $(READY) ## the tests with branch coverage, the children's included
 bench: $(BENCH_READY) ## a step against the peers, in one run (ten minutes); ARGS=--quick to see that it works
 	.venv-bench/bin/python scripts/bench/steps.py $(ARGS)
 
-bench-environments: $(BENCH_READY) ## a version's environment against the peers, in one run (a quarter of an hour); ARGS=--quick
+bench-environments: $(BENCH_READY) ## a version's environment against the peers, in one run (half an hour); ARGS=--quick
 	.venv-bench/bin/python scripts/bench/environments.py $(ARGS)
 
 bench-cache: $(READY) ## a lease, list and gc among ten thousand versions, and a capture of ten thousand files; ARGS=--quick
 	$(BIN)/python scripts/bench/cache.py $(ARGS)
+
+bench-runs: $(READY) ## a thousand recorded runs, replayed elsewhere, and checked against changed code; ARGS="--runs 50"
+	$(BIN)/python scripts/bench/replays.py $(ARGS)
+	$(BIN)/python scripts/bench/checks.py $(ARGS)
 
 lock: ## requirements/dev.txt and the example's locks anew; to move versions: make lock ARGS=--upgrade
 	scripts/lock.sh $(ARGS)

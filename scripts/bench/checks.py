@@ -1,6 +1,6 @@
 """Records runs of the orders example that wait after their third step, and checks a candidate against all of them.
 
-    .venv/bin/python scripts/bench/checks.py [--runs 1000] [--json FILE]
+    make bench-runs     or     .venv/bin/python scripts/bench/checks.py [--runs 1000] [--json FILE]
 
 The candidate is the code that the runs started on with one function changed, and its environment is built before the
 clock starts. Exit code 0 when every verdict is the right one.

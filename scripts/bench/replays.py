@@ -1,6 +1,6 @@
 """Records runs of the orders example with random inputs, and replays all of them elsewhere.
 
-    .venv/bin/python scripts/bench/replays.py [--runs 1000] [--json FILE]
+    make bench-runs     or     .venv/bin/python scripts/bench/replays.py [--runs 1000] [--json FILE]
 
 Elsewhere: another installation, to which the ledger and the store were copied. Its cache is empty, it belongs to
 another user when this is run by root, and reaches no network where namespaces allow that: dependencies come from the
@@ -103,6 +103,7 @@ def measure(runs: int) -> dict[str, Any]:
         "seconds": round(seconds, 2),
         "seconds_at_once": round(seconds_at_once, 2),  # one run for each core
         "ms_per_step": round(per_step, 2),
+        "ms_per_step_at_once": round(1000 * seconds_at_once / len(steps), 2),
         "own_ms_per_step": round(own_per_step, 2),
         "allowed_ms_per_step": round(ALLOWED_FACTOR * own_per_step + ALLOWED_MILLISECONDS, 2),
         "different": [run for run in document["runs"] if run["verdict"] != "same"][:5],
