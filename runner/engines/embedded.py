@@ -213,11 +213,13 @@ class EmbeddedEngine:
 
     def _adopt(self, run: RunRecord) -> None:
         living, lost = self._turns_of(run.run_id)
-        for turn_id in lost:
-            DBOS.cancel_workflow(turn_id)
         never_begun = run.driver is None and not lost  # dispatched as any other
         if not living and not never_begun:
             self._enqueue(run.run_id, f"{run.run_id}:{run.generation}:{secrets.token_hex(4)}", 0)
+        # Last: a worker that dies in between leaves a turn too many. A run whose only turn was cancelled would look
+        # like one that has none yet, and the turn it is given then has the id of that one.
+        for turn_id in lost:
+            DBOS.cancel_workflow(turn_id)
 
     def _turns_of(self, run_id: str) -> tuple[list[str], list[str]]:
         """Ids of the run's turns that wait in the queue or are with the living, and of those that died with theirs."""

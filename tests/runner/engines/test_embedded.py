@@ -21,6 +21,7 @@ WORKER = """
 import os, signal, sys, threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from dbos import DBOS
 from runner.engines.embedded import EmbeddedEngine
 from runner.ledger import DatabasePresence, Ledger
 from runner.presence import Presence
@@ -52,6 +53,14 @@ def advance(run_id):
         return datetime.now(UTC)
     ledger.finish_run(run_id, epoch, "completed", output={})
 
+if what == "die in the takeover":
+    cancel = DBOS.cancel_workflow
+
+    def cancel_and_die(turn_id):
+        cancel(turn_id)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    DBOS.cancel_workflow = cancel_and_die
 engine = EmbeddedEngine(url, ledger=ledger, presence=presence, advance=advance, turns=2)
 engine.start()
 try:
@@ -91,6 +100,15 @@ def test_what_a_killed_worker_left_is_taken_over(home, fault):
     done = work(home, "finish")
     assert done.returncode == 0, done.stderr
     assert set(done.stdout.split()) == {"a_b", "axb"}
+    with Ledger.open((home / "url").read_text()) as ledger:
+        assert [run.status for run in ledger.runs()] == ["completed"] * 2
+
+
+def test_what_a_worker_left_that_died_in_a_takeover_is_taken_over(home):
+    assert work(home, "die before the claim").returncode == -signal.SIGKILL
+    assert work(home, "die in the takeover").returncode == -signal.SIGKILL
+    done = work(home, "finish")
+    assert done.returncode == 0, done.stderr
     with Ledger.open((home / "url").read_text()) as ledger:
         assert [run.status for run in ledger.runs()] == ["completed"] * 2
 
