@@ -12,6 +12,19 @@ from envs.errors import BuildGivenUp
 # How often whoever wants the build is asked whether that is still so.
 ASK_SECONDS = 0.1
 
+# Sent by a person, by systemd to all of a service, by the kernel when memory is short: they say nothing about what the
+# program was asked to do, so it may succeed the next time.
+_FROM_OUTSIDE = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
+
+
+def ended_from_outside(returncode: int) -> str | None:
+    """What happened to a program that somebody else ended, for a message; None when it ended by itself."""
+    killer = next((number for number in _FROM_OUTSIDE if returncode == -number), None)
+    if killer is None:
+        return None
+    why = ", as the kernel does when memory is short" if killer == signal.SIGKILL else ""
+    return f"was ended by {killer.name}{why}"
+
 
 @contextlib.contextmanager
 def started(command: Sequence[str], **options: Any) -> Iterator["subprocess.Popen[bytes]"]:

@@ -134,7 +134,7 @@ class PythonUnsupported(ProjectError):
 
 
 class PythonNotFound(EnvsError):
-    """`found`: the versions that are there."""
+    """wanted: a version, or the path of the Python that runs this. found: the versions that are there."""
 
     fault = "machine"
 
@@ -142,7 +142,10 @@ class PythonNotFound(EnvsError):
         self.wanted, self.found = wanted, tuple(found)
         have = ", ".join(self.found) or "none"
         super().__init__(
-            f"CPython {wanted} is not on this machine (found: {have}): install it with "
+            f"the Python that runs this, {wanted}, is gone or does not start any more (found: {have}): put it back, or "
+            f"start this with another one"
+            if "/" in wanted
+            else f"CPython {wanted} is not on this machine (found: {have}): install it with "
             f"`uv python install {wanted}` or `pyenv install {wanted}`"
         )
 
@@ -236,8 +239,11 @@ class WheelsUnusable(EnvsError):
         super().__init__(f"the stored wheels cannot be used: {problem}")
 
 
-# Of uv, when no answer came, or none of the index itself.
-_UNREACHABLE = ("error sending request", "client error (Connect)", "operation timed out", "HTTP status server error (5")
+# Of uv, when no answer came, or half of one, or none of the index itself, or that it has too much to do.
+_UNREACHABLE = (
+    "error sending request", "client error (Connect)", "operation timed out", "error reading a body from connection",
+    "HTTP status server error (5", "HTTP status client error (408", "HTTP status client error (429",
+)  # fmt: skip
 
 
 def build_failed(

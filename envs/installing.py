@@ -8,7 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Callable
 
-from envs.child_processes import output_of, started
+from envs.child_processes import ended_from_outside, output_of, started
 from envs.errors import CacheUnusable, StoreUnusable, WheelsUnusable, build_failed
 from envs.indexes import Indexes
 from envs.interpreters import Interpreter
@@ -55,7 +55,7 @@ class Installer:
         """Install exactly what the file `lock` names; None, or what uv said when it failed.
 
         `wheels`: a folder to take them from, instead of an index. Raises BuildGivenUp, and CacheUnusable when the disk
-        is full.
+        is full, or uv was killed.
         """
         output = self._sync(lock, wheels, offline=offline)
         # uv installs many packages at once: where two ship one file, each build would have that of whoever came last.
@@ -86,6 +86,8 @@ class Installer:
             return None
         if is_disk_full(self.root, output):
             raise _full(self.root)
+        if problem := ended_from_outside(process.returncode):
+            raise CacheUnusable(self.root, f"the installer (uv) {problem}; see to that, and try again")
         return output
 
     def note(self, text: str) -> None:

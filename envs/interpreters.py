@@ -6,9 +6,10 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+from envs.child_processes import ended_from_outside
 from envs.errors import PythonNotFound, PythonUnsupported
 from envs.settings import SUPPORTED_MINORS, supported_versions
 
@@ -67,29 +68,31 @@ _probed: dict[tuple[str, int, int, int], Interpreter | None] = {}
 
 def find_interpreters() -> list[Interpreter]:
     """All Pythons found: the one that runs this, those on PATH, of pyenv and of uv. Newest first."""
-    found = _distinct(probe(path) for path in _candidates())
+    found, _ = _asked(_candidates())
     return sorted(found, key=lambda interpreter: interpreter.sort_key, reverse=True)
 
 
 def find_interpreter(wanted: str | None) -> Interpreter:
     """The CPython for "3.12" (its newest patch), "3.12.1", or None: the one that runs this.
 
-    Raises PythonUnsupported, PythonNotFound.
+    Raises PythonUnsupported, PythonNotFound, and OSError as `probe` does.
     """
     if wanted is None:
         own = probe(_own_path())
         if own is None:
-            raise PythonNotFound("of this process", [i.version for i in find_interpreters()])
+            raise PythonNotFound(_own_path(), [i.version for i in find_interpreters()])
         return own
     parts = wanted.split(".")
     if parts[0] != "3" or int(parts[1]) not in SUPPORTED_MINORS:
         raise PythonUnsupported(wanted, supported_versions())
-    likely = [path for path in _candidates() if _may_be(path, parts)]
+    likely, killed = _asked(path for path in _candidates() if _may_be(path, parts))
     fitting = [
         interpreter
-        for interpreter in _distinct(probe(path) for path in likely)
+        for interpreter in likely
         if interpreter.implementation == "cpython" and interpreter.version.split(".")[: len(parts)] == parts
     ]
+    if not fitting and killed:
+        raise killed  # it may be the one
     if not fitting:
         known = dict.fromkeys(i.version for i in find_interpreters() if i.implementation == "cpython")
         raise PythonNotFound(wanted, known)
@@ -101,7 +104,8 @@ def find_interpreter(wanted: str | None) -> Interpreter:
 def probe(path: str) -> Interpreter | None:
     """Ask the interpreter at `path` what it is; None without an answer. Remembered until the file changes.
 
-    Raises OSError when this machine is short of what it takes to ask, which says nothing about the interpreter.
+    Raises OSError when this machine is short of what it takes to ask, or somebody ended the interpreter meanwhile:
+    that says nothing about it.
     """
     try:
         status = os.stat(path)
@@ -140,6 +144,12 @@ def _ask(path: str) -> Interpreter | None:
         if error.errno in _SHORTAGES:
             raise
         return None
+    except subprocess.CalledProcessError as error:
+        if problem := ended_from_outside(error.returncode):
+            raise ChildProcessError(
+                errno.ECHILD, f"an interpreter that was asked what it is {problem}", path
+            ) from error
+        return None
     except (subprocess.SubprocessError, ValueError, KeyError, TypeError):
         return None
 
@@ -149,8 +159,17 @@ def _own_path() -> str:
     return os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
 
 
-def _distinct(interpreters: Iterator[Interpreter | None]) -> list[Interpreter]:
-    return list({i.path: i for i in interpreters if i is not None}.values())
+def _asked(paths: Iterable[str]) -> tuple[list[Interpreter], ChildProcessError | None]:
+    """What answered, each once; and the error of one that somebody ended before it did."""
+    found: dict[str, Interpreter] = {}
+    killed = None
+    for path in paths:
+        try:
+            if interpreter := probe(path):
+                found[interpreter.path] = interpreter
+        except ChildProcessError as error:
+            killed = error
+    return list(found.values()), killed
 
 
 def _candidates() -> list[str]:

@@ -389,3 +389,23 @@ def test_the_pythons_of_this_machine_are_found():
     with pytest.raises(envs.PythonNotFound) as caught:
         find_interpreter("3.11.99")
     assert found[0].version in caught.value.found
+
+
+def test_an_interpreter_that_was_killed_while_it_was_asked_is_asked_again(tmp_path, monkeypatch):
+    python = tmp_path / "python3.12"
+    python.write_text(f'#!/bin/sh\n[ -e {tmp_path}/once ] && exec {sys.executable} "$@"\nkill -KILL $$\n')
+    python.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(ChildProcessError, match="SIGKILL"):
+        find_interpreter("3.12.99")
+    assert find_interpreters()  # the others are there
+    (tmp_path / "once").touch()
+    assert probe(str(python)).version == ".".join(map(str, sys.version_info[:3]))
+    with pytest.raises(envs.PythonNotFound):
+        find_interpreter("3.12.99")
+
+
+def test_a_python_that_is_gone_itself_is_named():
+    error = envs.PythonNotFound("/opt/worker/bin/python3.11", ["3.12.1"])
+    assert "the Python that runs this, /opt/worker/bin/python3.11, is gone" in str(error)
+    assert "install" not in str(error)

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from envs import EnvCache, EnvironmentBuildFailed, capture, failed_builds
+from envs import CacheUnusable, EnvCache, EnvironmentBuildFailed, capture, failed_builds
+from envs.errors import build_failed
 from envs.failures import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, Failure, refuse_if_failing, remember
 
 # No index has a file with this hash, and offline there is none at all.
@@ -158,3 +159,32 @@ def test_offline_installs_what_the_machine_has_and_says_what_it_has_not(
         pass
     with offline.lease(version.hash) as environment:
         assert environment.missing_part() is None
+
+
+def test_an_installer_that_was_killed_says_nothing_against_the_lock(tmp_path, project, store, six_lock, monkeypatch):
+    (project / "requirements.txt").write_text(six_lock)
+    version = capture(project)
+    store.put(version)
+    cache = EnvCache(tmp_path / "cache", store)
+    killed = tmp_path / "uv"
+    killed.write_text("#!/bin/sh\necho Installed 1 package\nkill -KILL $$\n")
+    killed.chmod(0o755)
+    with monkeypatch.context() as patched:
+        patched.setattr("uv.find_uv_bin", lambda: str(killed))
+        with pytest.raises(CacheUnusable, match="ended by SIGKILL, as the kernel does when memory is short; see to"):
+            cache.lease(version.hash).__enter__()
+    assert failed_builds(cache.root) == []
+    with cache.lease(version.hash) as environment:
+        assert environment.layer_root
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "cause: error decoding response body | cause: error reading a body from connection | cause: end of file",
+        "cause: HTTP status client error (429 Too Many Requests) for url (https://index.example/simple/six/)",
+    ],
+)
+def test_half_an_answer_of_the_index_is_the_machines_fault(said):
+    assert build_failed("installing", said, None).fault == "machine"
+    assert build_failed("installing", "cause: HTTP status client error (404 Not Found)", None).fault == "project"
