@@ -244,13 +244,8 @@ class EnvCache:
     def _take_lease(self, lease_path: str, leased: str) -> int:
         if self.read_only:
             return take_shared_to_read(lease_path, leased)
-        try:
-            return take_shared(lease_path)
-        except FileNotFoundError:
-            # The leases come last: whoever can take one finds the others.
-            for name in ("versions", "locks", "trash", "logs", "leases"):
-                os.makedirs(os.path.join(self.root, name), mode=0o700, exist_ok=True)
-            return take_shared(lease_path)
+        os.makedirs(os.path.join(self.root, "versions"), mode=0o700, exist_ok=True)
+        return take_shared(lease_path)
 
     def _build(self, code_version_hash: str, root: str, lease_path: str, terms: Terms) -> bool:
         """Build it, unless somebody else has. Returns whether it stays outdated, since somebody runs in it."""

@@ -324,7 +324,7 @@ def explain_os_error(error: OSError) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "no space left on its disk; free some, or move it to a larger one, and try again"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return f"{error.strerror}: {error.filename}; make it writable for this user, or choose another place"
+        return f"{error.strerror}: {error.filename}; let this user read and write there, or choose another place"
     if error.errno in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS):
         # flock: two builders could not be kept apart, nor an environment from being removed under a step.
         return f"its file system keeps no locks ({error.strerror}); put it on a local disk"

@@ -164,8 +164,6 @@ def _carry_out(
     cache_root: str, inventory: Inventory, plan: Plan
 ) -> tuple[list[CachedVersion], list[CachedLayer], int, Inventory]:
     """What could be removed: others may have begun to use the rest. How many killed builds were swept. What is left."""
-    for folder in ("leases", "locks", "trash"):  # somebody may have copied the cache without them
-        os.makedirs(os.path.join(cache_root, folder), mode=0o700, exist_ok=True)
     versions = [version for version in plan.versions if _evict_version(cache_root, version)]
     layers = _evict_layers(cache_root, plan.layers)
     swept = sum(_sweep(cache_root, root) for root in inventory.unfinished)

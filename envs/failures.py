@@ -107,7 +107,7 @@ _KEYS = ("last", "log_path", "log_tail", "since", "tries", "what")
 
 
 def _all(cache_root: str) -> Iterator[Failure]:
-    with contextlib.suppress(FileNotFoundError):
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         for name in os.listdir(os.path.join(cache_root, "failures")):
             stem, suffix = os.path.splitext(name)
             if suffix == ".json" and (failure := _read(cache_root, stem)):

@@ -5,6 +5,7 @@
 Also how to look at one file of thousands without reading the whole list.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -18,6 +19,9 @@ from envs.manifest import FileEntry, canonical_json
 _BETWEEN = b'],["'
 _FIRST = b'"files":[["'
 _WINDOW_BYTES = 16 * 1024
+
+# Said of the file itself, by a bad disk or after somebody's chmod; what else goes wrong with reading passes.
+_UNREADABLE = (errno.EIO, errno.EACCES, errno.EPERM)
 
 # Beyond this a look at one file would cost a step more than a millisecond: then its size has to do.
 SAMPLED_BYTES = 1024**2
@@ -58,16 +62,21 @@ def files_below(root: str, *, without: str = "") -> Iterator[tuple[str, os.stat_
 
 
 def file_problem(path: str, file: FileEntry, status: os.stat_result) -> str | None:
-    """What is not as it was, as the rest of a sentence. Raises OSError."""
+    """What is not as it was, as the rest of a sentence. Raises OSError when that cannot be told now."""
     if not stat.S_ISREG(status.st_mode):
         return "is no longer a file"
     if status.st_size != file.size:
         return f"has {status.st_size} bytes instead of {file.size}"
     if bool(status.st_mode & stat.S_IXUSR) != file.executable:
         return "is executable" if not file.executable else "is not executable"
-    with open(path, "rb") as content:
-        if hashlib.file_digest(content, "sha256").hexdigest() != file.sha256:
-            return "has another content"
+    try:
+        with open(path, "rb") as content:
+            if hashlib.file_digest(content, "sha256").hexdigest() != file.sha256:
+                return "has another content"
+    except OSError as error:
+        if error.errno not in _UNREADABLE:
+            raise
+        return f"cannot be read ({error.strerror})"
     return None
 
 

@@ -84,9 +84,10 @@ def inspect_environment(
     try:
         read_only = not os.access(cache_root, os.W_OK)
         # Nobody removes it while we read.
-        descriptor = take_shared_to_read(lease, root) if read_only else _take_shared(lease)
+        descriptor = take_shared_to_read(lease, root) if read_only else take_shared(lease)
         try:
-            if read_environment(root, code_version_hash) is None:
+            environment = read_environment(root, code_version_hash)
+            if environment is None:
                 return None
             try:
                 manifest = _manifest(root, code_version_hash, store)
@@ -95,7 +96,7 @@ def inspect_environment(
             if manifest is None:
                 problems = [f"{MANIFEST} is not that of this code version"]
             else:
-                problems = list(_problems(root, manifest))
+                problems = [*_problems(root, manifest), *_lost_layer(environment)]
         finally:
             os.close(descriptor)
         put_aside = None if read_only else lambda: quarantine_environment(cache_root, code_version_hash)
@@ -113,7 +114,7 @@ def inspect_layer(cache_root: str, key: str) -> Inspected | None:
     lease = layer_lease_path(cache_root, key)
     try:
         read_only = not os.access(cache_root, os.W_OK)
-        descriptor = take_shared_to_read(lease, root) if read_only else _take_shared(lease)
+        descriptor = take_shared_to_read(lease, root) if read_only else take_shared(lease)
         try:
             try:
                 with open(os.path.join(root, LAYER_MARKER), "rb") as file:
@@ -130,11 +131,6 @@ def inspect_layer(cache_root: str, key: str) -> Inspected | None:
         return _inspected(key, problems, None if read_only else lambda: quarantine_layer(cache_root, key))
     except OSError as error:
         raise CacheUnusable(cache_root, explain_os_error(error)) from error
-
-
-def _take_shared(lease: str) -> int:
-    os.makedirs(os.path.dirname(lease), mode=0o700, exist_ok=True)  # somebody may have copied the cache without them
-    return take_shared(lease)
 
 
 def _inspected(name: str, problems: list[str], put_aside: Callable[[], str | None] | None) -> Inspected:
@@ -189,6 +185,13 @@ def _problems(root: str, manifest: Manifest) -> Iterator[str]:
     compiled = marker.get("compiled_sha256")
     if compiled is not None and compiled_digest(project) != compiled:
         yield "its bytecode is not what was compiled"
+
+
+def _lost_layer(environment: Environment) -> Iterator[str]:
+    """In a cache that was moved all of them are lost, and no damage: each is built again when it is wanted."""
+    layer, here = environment.layer_root, environment.built_at == str(environment.root)
+    if layer and here and not (layer / LAYER_MARKER).exists():
+        yield f"the layer that it stands on, {layer}, is not there or not finished"
 
 
 def quarantine_environment(cache_root: str, code_version_hash: str) -> str | None:

@@ -103,7 +103,7 @@ def layer_in_use(
     nothing but its log and a note of it.
     """
     key = layer_key(cache_root, lock, interpreter)
-    for folder in ("layers", "leases", "locks", "logs"):
+    for folder in ("layers", "logs"):
         os.makedirs(os.path.join(cache_root, folder), mode=0o700, exist_ok=True)
     with contextlib.ExitStack() as held:
         yield _found(cache_root, key, held) or _provide(cache_root, key, lock, lock_text, interpreter, terms, held)

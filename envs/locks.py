@@ -40,7 +40,7 @@ def exclusive_now(path: str, *, patience_seconds: float = 0.0) -> Iterator[bool]
     """
     deadline = time.monotonic() + patience_seconds
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = _opened(path)
         try:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -106,7 +106,7 @@ def take_shared_to_read(*paths: str) -> int:
 
 def _take(path: str, kind: int, waiting: Callable[[], None] | None = None) -> int:
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = _opened(path)
         try:
             if waiting:
                 _look_until_taken(descriptor, kind, waiting)
@@ -118,6 +118,16 @@ def _take(path: str, kind: int, waiting: Callable[[], None] | None = None) -> in
             os.close(descriptor)
             raise
         os.close(descriptor)
+
+
+def _opened(path: str) -> int:
+    """The file, made if missing, with its folder: somebody may have copied the cache without its locks."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+    try:
+        return os.open(path, flags, 0o600)
+    except FileNotFoundError:
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        return os.open(path, flags, 0o600)
 
 
 def _look_until_taken(descriptor: int, kind: int, waiting: Callable[[], None]) -> None:

@@ -21,6 +21,12 @@ COULD_NOT = 3
 # Whose fault an error is decides its exit code: what the caller can mend in the command or the project is usage.
 _USAGE_FAULTS = {"usage", "project"}
 
+_ADVICE = {
+    errno.ENOSPC: "free some space and try again",
+    errno.EACCES: "let this user read and write there, or choose another place",
+    errno.EROFS: "make it writable, or choose another place",
+}
+
 
 def main() -> None:
     """The `hwe` command."""
@@ -38,8 +44,7 @@ def main() -> None:
         if error.errno == errno.EPIPE:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has seen enough
             sys.exit(0)
-        advice = ": free some space and try again" if error.errno == errno.ENOSPC else ""
-        complain(f"{error}{advice}")
+        complain(": ".join(filter(None, (str(error), _ADVICE.get(error.errno or 0)))))
         sys.exit(COULD_NOT)
     except UnicodeEncodeError as error:
         complain(f"{error.object!a} is not UTF-8: give a name or a path that is")

@@ -1,5 +1,6 @@
 """Promise: an environment that is not what was built is found and put aside, never under somebody who runs in it."""
 
+import errno
 import os
 import shutil
 import subprocess
@@ -7,8 +8,9 @@ import subprocess
 import pytest
 
 import envs
-from envs import DirectoryStore, EnvCache, capture, inspect_environment, inspect_layer
-from envs.file_lists import sampled_problem
+from envs import DirectoryStore, EnvCache, capture, evict, inspect_environment, inspect_layer
+from envs.file_lists import file_problem, sampled_problem
+from envs.manifest import FileEntry
 
 
 @pytest.fixture
@@ -266,3 +268,51 @@ def test_every_file_of_a_list_is_looked_at_by_and_by(cache, on_layer, tmp_path):
     ours = {".hwe-layer.json is missing", ".hwe-files.json is missing"}
     assert missing - {None} == everything - links - ours
     assert sampled_problem(str(layer), str(tmp_path / "nothing")) is None
+
+
+def test_an_environment_whose_layer_is_gone_is_not_sound(cache, project, store, six_lock):
+    (project / "requirements.txt").write_text(six_lock)
+    version = capture(project)
+    store.put(version)
+    with cache.lease(version.hash) as environment:
+        (environment.layer_root / ".hwe-layer.json").unlink()
+        found = inspect_environment(cache.root, version.hash)
+        assert found.verdict == "damaged"  # in use
+        assert "the layer that it stands on" in found.problems[0]
+    assert inspect_environment(cache.root, version.hash).verdict == "quarantined"
+
+
+@pytest.mark.parametrize("folder", ["leases", "locks", "trash", "logs"])
+def test_a_cache_that_was_copied_without_a_folder_is_listed_verified_cleared_and_built_in(cache, version, root, folder):
+    shutil.rmtree(os.path.join(cache.root, folder), ignore_errors=True)
+    assert inspect_environment(cache.root, version.hash).verdict == "sound"
+    evict(cache.root, max_bytes=0)
+    assert not root.exists()
+    shutil.rmtree(os.path.join(cache.root, folder), ignore_errors=True)
+    with cache.lease(version.hash) as environment:
+        assert environment.root == root
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+def test_a_file_that_cannot_be_read_is_damage(cache, version, root):
+    (root / "project/orders/steps.py").chmod(0)
+    found = inspect_environment(cache.root, version.hash)
+    assert found.verdict == "quarantined"
+    assert found.problems == ("orders/steps.py cannot be read (Permission denied)",)
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EMFILE])
+def test_a_disk_that_gives_a_file_no_more_is_damage_and_too_many_open_files_are_none(monkeypatch, root, number):
+    file = FileEntry("x", "0" * 64, 0, executable=False)
+    path = root / "x"
+    path.touch(mode=0o444)
+
+    def fail(*_arguments):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("hashlib.file_digest", fail)
+    if number == errno.EIO:
+        assert file_problem(str(path), file, path.stat()) == "cannot be read (Input/output error)"
+    else:
+        with pytest.raises(OSError, match="Too many open files"):
+            file_problem(str(path), file, path.stat())
