@@ -156,7 +156,7 @@ def capture(
         content = _Content(spooled, size)
     except OSError as error:
         spooled.close()
-        raise CacheUnusable(tempfile.gettempdir(), explain_os_error(error)) from error
+        raise CacheUnusable(tempfile.gettempdir(), explain_os_error(error), "directory for temporary files") from error
     except BaseException:
         spooled.close()
         raise

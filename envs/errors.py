@@ -153,9 +153,9 @@ class PythonNotFound(EnvsError):
 class CacheUnusable(EnvsError):
     fault = "machine"
 
-    def __init__(self, path: str, problem: str) -> None:
+    def __init__(self, path: str, problem: str, what: str = "environment cache") -> None:
         self.path, self.problem = path, problem
-        super().__init__(_one_line(f"environment cache {path}: {problem}"))
+        super().__init__(_one_line(f"{what} {path}: {problem}"))
 
 
 class EnvironmentBroken(EnvsError):

@@ -24,8 +24,10 @@ TAIL_LINES = 4
 # Below this nothing can be installed, so a failure beside it needs no other explanation.
 FULL_BYTES = 1024**2
 
-# They would point uv or the interpreter under it at something else than the layer.
+# They would point uv or the interpreter under it at something else than the layer, or have it break what it says into
+# lines of that width, of which the last few would no longer be the cause.
 _MISLEADING = (
+    "COLUMNS",
     "VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "UV_SYSTEM_PYTHON",
     "UV_PYTHON", "UV_PROJECT_ENVIRONMENT", "UV_TARGET", "UV_PREFIX", "UV_CONSTRAINT", "UV_OVERRIDE",
     "UV_NO_VERIFY_HASHES", "UV_PYTHON_PREFERENCE", "UV_BREAK_SYSTEM_PACKAGES",

@@ -84,7 +84,7 @@ def _problem(package: dict[str, Any]) -> str | None:
         if not isinstance(file, dict):
             return f"has an entry of {name} that is not a table"
         if "url" not in file:
-            return f"takes {name} from {file.get('path') or 'nowhere'!r}, which is outside the lock"
+            return f"takes {name} from {file.get('path') or 'nowhere'!r}, which is outside the lock: {INSTEAD}"
         if not _is_hashed(file.get("hashes")):
             return f"has a file of {name} without a SHA-256, SHA-384 or SHA-512"
     return None

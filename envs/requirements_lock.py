@@ -36,6 +36,7 @@ _HARMLESS_OPTIONS = (
 )  # fmt: skip
 # As `uv export` and `pip freeze` write it. Its code is on the path of its steps anyway.
 _PROJECT_ITSELF = re.compile(r"((-e|--editable)[ =]?)?\s*(file:)?\./?(\[[\w, .-]*\])?")
+_PATH = re.compile(r"(\.{0,2}/|~|file:).*|[^@ ]*\.(whl|zip|tar\.\w+)")
 _HASH = re.compile(r"\s--hash[=\s]\s*(\S+)")
 _GOOD_HASH = re.compile(r"(sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128})")
 
@@ -151,6 +152,8 @@ def _requirement_problem(line: str) -> str | None:
     try:
         requirement = Requirement(text)
     except InvalidRequirement:
+        if _PATH.fullmatch(text):
+            return f"`{_shortened(text)}` is a path, and not in the lock: {INSTEAD}"
         return f"`{_shortened(text)}` cannot be read as a requirement"
     pins = [s for s in requirement.specifier if s.operator in ("==", "===") and not s.version.endswith(".*")]
     if requirement.url is None and not pins:

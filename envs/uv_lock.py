@@ -25,7 +25,6 @@ _UNFIXED = {
     "directory": "a directory",
     "editable": "a directory",
     "virtual": "a directory",
-    "path": "a file",
 }
 
 
@@ -88,7 +87,7 @@ def missing_in_uv_lock(text: str, pyproject: dict[str, Any]) -> list[str]:
 def _asks_for(edge: dict[str, Any], requirement: "Requirement") -> bool:
     from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
-    if edge.keys() & {"url", *_UNFIXED}:  # [tool.uv.sources] says which, whatever the requirement does
+    if edge.keys() & {"url", "path", *_UNFIXED}:  # [tool.uv.sources] says which, whatever the requirement does
         return True
     try:
         return SpecifierSet(str(edge.get("specifier", ""))) == requirement.specifier
@@ -198,6 +197,8 @@ def _problem(package: dict[str, Any]) -> str | None:
     name, source = package["name"], package["source"]
     if unfixed := next((key for key in _UNFIXED if key in source), None):
         return f"takes {name} from {_UNFIXED[unfixed]}, which no hash fixes: {INSTEAD}"
+    if "path" in source:
+        return f"takes {name} from the file {source['path']}, which is outside the lock: {INSTEAD}"
     if "registry" in source and "://" not in str(source["registry"]):
         return f"takes {name} from {source['registry']}, which is outside the lock"
     wheels = package.get("wheels", [])

@@ -8,6 +8,7 @@ import io
 import logging
 import os
 import signal
+import stat
 import sys
 from collections.abc import Iterator
 from types import FrameType
@@ -35,6 +36,8 @@ def main() -> None:
     from runner.errors import RunnerError
 
     _open_streams()
+    # Some that start services leave them none at all (0): then all would be allowed to swap the ledger and the cache.
+    os.umask(os.umask(0o077) | stat.S_IWOTH)
     try:
         app()
     except (EnvsError, RunnerError) as error:

@@ -155,3 +155,11 @@ def test_on_a_terminal_progress_is_live(site, versions):
     assert f"environment {versions[0][:12]}" in text
     assert "built in" in text
     assert "\x1b[" in text  # rows that are drawn over each other
+
+
+def test_a_service_that_was_started_without_a_umask_lets_nobody_else_write(site):
+    site.deploy("invoices/v1")
+    done = site.hwe("warm", prefix=("sh", "-c", 'umask 000; exec "$@"', "sh"))
+    assert done.returncode == 0, done.stderr
+    open_to_all = [path for path in (site.home, *site.home.rglob("*")) if path.lstat().st_mode & 0o002]
+    assert [path for path in open_to_all if not path.is_symlink()] == []

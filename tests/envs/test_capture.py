@@ -221,3 +221,10 @@ def test_importing_the_package_stays_light():
         [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": root}
     )
     assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_a_full_directory_for_temporary_files_is_named_as_such(project, tmp_path, monkeypatch):
+    (project / "large.bin").write_bytes(os.urandom(9 * 1024**2))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
+    with pytest.raises(envs.CacheUnusable, match=r"directory for temporary files .*gone"):
+        capture(project)

@@ -188,3 +188,11 @@ def test_an_installer_that_was_killed_says_nothing_against_the_lock(tmp_path, pr
 def test_half_an_answer_of_the_index_is_the_machines_fault(said):
     assert build_failed("installing", said, None).fault == "machine"
     assert build_failed("installing", "cause: HTTP status client error (404 Not Found)", None).fault == "project"
+
+
+def test_what_the_installer_says_is_not_broken_to_the_width_of_a_terminal(tmp_path, store, version, monkeypatch):
+    told = []
+    for width in ("20", "500"):
+        monkeypatch.setenv("COLUMNS", width)
+        told.append(failed_lease(EnvCache(tmp_path / width, store), version).log_tail)
+    assert told[0] == told[1]

@@ -93,7 +93,7 @@ WRONG = {
     "from a vcs": HEAD + SIX + 'vcs = {type = "git", url = "x", commit-id = "y"}',
     "from a directory": HEAD + SIX + 'directory = {path = "../six"}',
     "the project itself, which no hash fixes: leave it out": HEAD + SIX + 'directory = {path = ".", editable = true}',
-    "outside the lock": HEAD + SIX + f'sdist = {{path = "six.tar.gz", hashes = {{sha256 = "{SHA}"}}}}',
+    "outside the lock: copy its code": HEAD + SIX + f'sdist = {{path = "six.tar.gz", hashes = {{sha256 = "{SHA}"}}}}',
     "without a SHA-256": HEAD + SIX + 'wheels = [{url = "u", hashes = {md5 = "00"}}]',
     "of six without a SHA-256": HEAD + SIX + 'wheels = [{url = "u", hashes = {sha256 = "00"}}]',
     "not a table": HEAD + SIX + "wheels = [1]",

@@ -135,7 +135,7 @@ WRONG = {
     "made elsewhere": 'version = 1\n[[package]]\nname = "a"\nsource = { virtual = "other" }\n',
     "six from git": NEEDS + 'source = { git = "https://x/y#0" }\n',
     "six from a directory, which no hash fixes: copy its code": NEEDS + 'source = { editable = "six" }\n',
-    "six from a file": NEEDS + 'source = { path = "six.whl" }\n',
+    "six from the file six.whl, which is outside the lock: copy its code": NEEDS + 'source = { path = "six.whl" }\n',
     "six from ./wheels, which is outside": NEEDS + 'source = { registry = "./wheels" }\n',
     "names no file of six": NEEDS + REGISTRY,
     "file of six without": NEEDS + REGISTRY + 'wheels = [{ url = "u" }]\n',
