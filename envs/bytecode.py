@@ -16,7 +16,7 @@ from typing import Self
 from envs.child_processes import output_of
 from envs.disk import BLOCK_BYTES
 from envs.interpreters import Interpreter
-from envs.manifest import FileEntry, canonical_json, is_sha256
+from envs.manifest import MAX_NAME_BYTES, FileEntry, canonical_json, is_sha256
 
 BYTECODE = "bytecode"
 
@@ -63,8 +63,8 @@ class Compilation:
         given_up: Callable[[], bool] = bool,
     ) -> None:
         self._project = project
-        self._sources = [file for file in files if file.path.endswith(".py")]
         self._interpreter = interpreter
+        self._sources = [file for file in files if file.path.endswith(".py") and self._has_room(file.path)]
         self._lock_descriptor = lock_descriptor
         self._given_up = given_up
         self._shelf = _Shelf(cache_root, interpreter)
@@ -128,6 +128,11 @@ class Compilation:
                     self._digests[path], kept = self._shelf.keep(source, target)
                     new_bytes += kept
         return new_bytes, _digest_of(self._digests)
+
+    def _has_room(self, source: str) -> bool:
+        """Whether a file system takes the longer name of its bytecode: else an import compiles the source each time."""
+        name = os.path.basename(_bytecode_path(source, self._interpreter))
+        return len(os.fsencode(f"{name}.part")) <= MAX_NAME_BYTES
 
     def _start(self) -> subprocess.Popen[bytes]:
         return subprocess.Popen(

@@ -184,3 +184,12 @@ def test_it_is_what_the_standard_library_would_write(build, project, pythons, tm
             command = [environment.python, "-I", "-S", "-c", COMPARE, *arguments]
             assert subprocess.run(command, check=True, capture_output=True).stdout == b"same\n", (minor, name)
         assert run(environment, "import orders.marché as m; print(ascii(m.WHERE))") == ("'N\\xeemes'", "")
+
+
+@pytest.mark.parametrize("letters", [226, 227, 228, 231, 232, 251])
+def test_a_module_whose_name_leaves_no_room_for_that_of_its_bytecode_is_imported_all_the_same(build, project, letters):
+    name = "m" + "x" * letters
+    (project / f"{name}.py").write_text("NUMBER = 7\n")
+    environment = build(1)
+    done = subprocess.run([environment.python, "-c", f"import {name}; print({name}.NUMBER)"], capture_output=True)
+    assert done.stdout == b"7\n", done.stderr
