@@ -150,14 +150,17 @@ def shape_fault(name: str, old: Shape, new: Shape) -> str | None:
 def rebuilt_fault(name: str, old: Shape, new: Shape) -> str | None:
     """Why the same pickle gave another object to the old class than it gives to the new one, or None.
 
-    That an item is converted may well be meant, that two change places, or that a name is taken for an item, is not.
+    That an item is converted may well be meant. That two change places, or that a name is taken for an item, is not, or
+    that the pair (None, slots) is: then one is None, and the other is not plain any more.
     """
     for (path_then, then), (path, now) in zip(old.get("examples", ()), new.get("examples", ()), strict=False):
         if path_then != path:
             break
         moved = [key for key in then if key in now and then[key] != now[key]]
+        become = {now[key] for key in moved}
         have_changed_places = sorted(now[key] for key in moved) == sorted(then[key] for key in moved)
-        if moved and (have_changed_places or {now[key] for key in moved} <= set(map(repr, then))):
+        is_pair = become == {"None"} and not then.keys() <= now.keys()
+        if moved and (have_changed_places or is_pair or become <= set(map(repr, then))):
             told = f"its {moved[0]} was" if moved[0] else "it was"
             return f"holds a {name.rpartition(':')[2]}, and {told} {then[moved[0]]}, and loads as {now[moved[0]]} now"
     return None

@@ -8,7 +8,21 @@ import sys
 import typing
 
 
+class Unknown:
+    """What is not known yet, like the result of a step that has not run: whatever a template asks of it is there."""
+
+    def __getattr__(self, name):
+        return self
+
+    def __str__(self):
+        return "<not known yet>"
+
+
+UNKNOWN = Unknown()
+
+
 def with_types(kind, fields):
+    """{name: type} of {name: annotation}, of a class or a function; typing.Any for what cannot be evaluated."""
     try:
         hints = typing.get_type_hints(kind)
     except Exception:  # one of them names what is imported for type checkers alone: then one by one
@@ -31,7 +45,11 @@ def evaluated(kind, annotation):
 
 def fits(value, wanted):
     """Whether a value may stand where an annotation is; what cannot be told fits."""
+    if isinstance(value, Unknown):
+        return True
     wanted = getattr(wanted, "__supertype__", wanted)  # of a NewType
+    if hasattr(wanted, "__required_keys__"):  # of a TypedDict
+        return isinstance(value, dict) and wanted.__required_keys__ <= value.keys()
     if isinstance(wanted, type) and typing.get_origin(wanted) is None:
         if wanted.__module__ == "typing" or getattr(wanted, "_is_protocol", False):
             return True

@@ -8,29 +8,42 @@ import functools
 import inspect
 import textwrap
 import types
+import typing
+
+from .annotations import UNKNOWN
 
 MAX_LAYERS = 20
 
 CHANGES = ()  # instead of what is passed on: nobody can tell
 
 
-def layers(function, args, kwargs):
-    """[(function, args, kwargs)]: what a call reaches, from outside in, as far as that can be told.
+class Layer(typing.NamedTuple):
+    """`is_passed_on`: the arguments are those of the call, besides what decorators add. Else they may be converted."""
 
-    A keyword that a decorator adds is in `kwargs` with the value None.
+    function: typing.Any
+    args: list
+    kwargs: dict
+    is_passed_on: bool
+
+
+def layers(function, args, kwargs):
+    """The layers that a call reaches, from outside in, as far as that can be told.
+
+    What a decorator adds is UNKNOWN.
     """
-    found = []
+    found, is_passed_on = [], True
     if isinstance(function, types.MethodType):
         function, args = function.__func__, [function.__self__, *args]
     while len(found) < MAX_LAYERS:
-        found.append((function, args, kwargs))
+        found.append(Layer(function, args, kwargs, is_passed_on))
         passed = passed_on_by(function)
         if passed is None and hasattr(function, "__wrapped__"):
             passed = inspect.unwrap(function), 0, ()  # it says so, and mostly that is true
+            is_passed_on = False
         if not passed:
             break
         function, positional, keywords = passed
-        args, kwargs = [*[None] * positional, *args], {**dict.fromkeys(keywords), **kwargs}
+        args, kwargs = [*[UNKNOWN] * positional, *args], {**dict.fromkeys(keywords, UNKNOWN), **kwargs}
     return found
 
 
@@ -84,8 +97,12 @@ def names_of_rest(code):
 
 
 def changed_in(tree, *names):
-    """Whether something is done to one of these but passing it on: then nobody knows what is passed on."""
+    """Whether something is done to one of these but passing it on, or depends on it: then nobody knows what happens."""
     for node in ast.walk(tree):
+        if isinstance(node, (ast.If, ast.IfExp)) and any(
+            getattr(item, "id", "") in names for item in ast.walk(node.test)
+        ):
+            return True
         if isinstance(node, (ast.Attribute, ast.Subscript)) and getattr(node.value, "id", "") in names:
             return True
         if isinstance(node, ast.Name) and node.id in names and not isinstance(node.ctx, ast.Load):

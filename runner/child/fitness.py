@@ -52,7 +52,9 @@ class Fitness:
             self.look(*self.queue.popleft())
 
     def add(self, value, path):
-        if type(value) not in PLAIN and not isinstance(value, OUTSIDE) and id(value) not in self.seen:
+        # What the pickle found by its name is as the module has it.
+        is_outside = isinstance(value, OUTSIDE) or id(value) in self.names
+        if type(value) not in PLAIN and not is_outside and id(value) not in self.seen:
             self.seen[id(value)] = value  # kept, so that no other object gets its id
             self.queue.append((value, path))
 
@@ -151,7 +153,7 @@ class Fitness:
 
 def wanted_of(kind):
     """{name: annotation} of what an instance must have, as far as its class declares it or sets it."""
-    return {**dict.fromkeys(set_by_init(kind), typing.Any), **with_types(kind, fields_of(kind))}
+    return {**set_by_init(kind), **with_types(kind, fields_of(kind))}
 
 
 def fields_of(kind):

@@ -10,27 +10,16 @@ sound code may give too: it is one if the code that the run has had until now do
 """
 
 import inspect as _inspect
-import sys
+import types
 
+from .annotations import UNKNOWN
+from .binding import mistyped, signature_of
 from .decorators import layers
 from .fitness import Fitness
 from .functions import FunctionNotFound, find_function, imported, takes_context
 from .names import missing_from
 from .project import PYTHON
 from .templates import Scope, render
-
-
-class Unknown:
-    """What is not known yet, like the result of a step that has not run: whatever a template asks of it is there."""
-
-    def __getattr__(self, name):
-        return self
-
-    def __str__(self):
-        return "<not known yet>"
-
-
-UNKNOWN = Unknown()
 
 
 def inspect(template, payloads):
@@ -119,42 +108,53 @@ def fault_of_step(step, scope):
         kwargs = render(step["kwargs"], scope)
     except BaseException as error:
         return "state will not load", text_of(error), False
+    method = method_in([step["args"], step["kwargs"]], [args, kwargs])
+    if method is not None:
+        return "state will not load", "%s is given a method: %s" % (name, method.__qualname__), True
     for called, is_doubt in ((function, False), (_inspect.unwrap(function), True)):
-        if _inspect.isgeneratorfunction(called) or _inspect.isasyncgenfunction(called):
+        if is_generator(called):
             return "signature", "%s yields: a generator cannot be recorded as a result" % name, is_doubt
     if takes_context(function):
-        args = [None, *args]
+        args = [UNKNOWN, *args]
+    return fault_of_call(name, function, args, kwargs)
+
+
+def fault_of_call(name, function, args, kwargs):
+    """As `fault_of_step`, of a call with these arguments."""
     # A decorator may add something, or take something away: what does not bind behind one did so until now.
     is_told = False
-    for number, (called, args_there, kwargs_there) in enumerate(layers(function, args, kwargs)):
-        if number and (_inspect.isgeneratorfunction(called) or _inspect.isasyncgenfunction(called)):
+    for number, layer in enumerate(layers(function, args, kwargs)):
+        if number and is_generator(layer.function):
             return "signature", "%s yields: a generator cannot be recorded as a result" % name, True
-        try:
-            signature = _inspect.signature(called, follow_wrapped=False, **_UNEVALUATED)
-        except (TypeError, ValueError):
+        signature = signature_of(layer.function)
+        if signature is None:
             continue
         is_told = True
         try:
-            signature.bind(*args_there, **kwargs_there)
+            bound = signature.bind(*layer.args, **layer.kwargs)
         except TypeError as error:
             return "signature", "%s%s: %s" % (name, signature, error), number > 0
+        unfit = mistyped(layer.function, bound) if layer.is_passed_on else None
+        if unfit is not None:
+            return "signature", "%s is given a %s that is a %s, and says %s now" % (name, *unfit), True
     if not is_told:
         return "signature", "%s does not tell what it takes" % name, False
     return None, "", False
 
 
-def annotations_left_alone():
-    """For inspect.signature: from Python 3.14 on annotations are evaluated when somebody asks for them, and may name
-    what is imported for type checkers alone.
-    """
-    if sys.version_info < (3, 14):
-        return {}
-    import annotationlib
+def method_in(template, rendered):
+    """The method that stands where a template is, or None: what was a property may be one now."""
+    if isinstance(template, str):
+        return rendered if isinstance(rendered, types.MethodType) else None
+    if not isinstance(template, (list, dict)):
+        return None
+    keys = template if isinstance(template, dict) else range(len(template))
+    found = (method_in(template[key], rendered[key]) for key in keys)
+    return next((method for method in found if method is not None), None)
 
-    return {"annotation_format": annotationlib.Format.FORWARDREF}
 
-
-_UNEVALUATED = annotations_left_alone()
+def is_generator(function):
+    return _inspect.isgeneratorfunction(function) or _inspect.isasyncgenfunction(function)
 
 
 def text_of(error):

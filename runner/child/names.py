@@ -6,6 +6,7 @@ library alone. Modules that are named are imported, nothing is called.
 
 import ast
 import builtins
+import collections
 import dis
 import importlib
 import importlib.util
@@ -13,28 +14,39 @@ import sys
 import types
 
 from . import project
+from .binding import unbound
 from .decorators import layers, tree_of
 from .failures import safe_text
 
 MAX_FUNCTIONS = 1000
 MAX_FAULTS = 20
 
-UNKNOWN, MISSING = object(), object()
+UNKNOWN = object()
 
 # What is written below a test of one of these may well be missing here.
-TESTS_OF_PLACE = {"TYPE_CHECKING", "version_info", "platform", "implementation"}
+TESTS_OF_PLACE = {
+    *("TYPE_CHECKING", "version_info", "platform", "implementation", "os.name"),
+    *("hasattr", "find_spec", "VERSION", "__version__"),
+}
+
+
+class Missing:
+    """In place of what is not there. `why`: in words."""
+
+    def __init__(self, why):
+        self.why = why
 
 
 def missing_from(functions):
     """[verdict, words] for each name that one of these functions, or one that it names, would not find."""
     queue, seen, faults = list(functions), set(), {}
     while queue and len(seen) < MAX_FUNCTIONS and len(faults) < MAX_FAULTS:
-        for function, _, _ in layers(queue.pop(0), [], {}):
+        for function in (layer.function for layer in layers(queue.pop(0), [], {})):
             if isinstance(function, types.FunctionType) and function not in seen and is_of_project(function):
                 seen.add(function)
                 tree = tree_of(function)
                 if tree is not None:
-                    reader = Reader(function)
+                    reader = Reader(function, tree)
                     reader.visit(tree)
                     faults.update(reader.faults)
                     queue += reader.named
@@ -47,12 +59,15 @@ def is_of_project(function):
 
 
 class Reader(ast.NodeVisitor):
-    """Looks for the names in the source of one function. `named`: functions that it may call."""
+    """Looks for the names in the source of one function, its `tree`. `named`: functions that it may call."""
 
-    def __init__(self, function):
+    def __init__(self, function, tree):
         self.function = function
         self.globals = function.__globals__
-        self.loaded = globals_of(function.__code__, "LOAD_GLOBAL")  # the others are variables of its own
+        self.bound = names_bound_in(tree.body)
+        # The others are variables of its own, or of a function inside of it.
+        self.loaded = globals_of(function.__code__, "LOAD_GLOBAL") - self.bound.keys()
+        self.imports = {}  # what it imports itself, by the name that this gets, if that is always the same
         self.faults = {}  # the verdict by words
         self.named = []
 
@@ -67,13 +82,21 @@ class Reader(ast.NodeVisitor):
     visit_TryStar = visit_Try  # noqa: N815 - as ast has it
 
     def visit_If(self, node):
-        words = {getattr(item, "attr", getattr(item, "id", "")) for item in ast.walk(node.test)}
+        """Of what is tested for, also in an expression, one way or the other is for another place."""
+        test = getattr(node, "test", node)
+        items = [item for item in ast.walk(test) if isinstance(item, (ast.Name, ast.Attribute))]
+        words = {getattr(item, "attr", getattr(item, "id", "")) for item in items} | set(map(ast.unparse, items))
         if words.isdisjoint(TESTS_OF_PLACE):
             self.generic_visit(node)
 
+    visit_IfExp = visit_BoolOp = visit_If  # noqa: N815 - as ast has it
+
     def visit_Import(self, node):
         for alias in node.names:
-            self.imported(alias.name)
+            module = self.imported(alias.name)
+            if module is not None:
+                root = sys.modules.get(alias.name.partition(".")[0], UNKNOWN)
+                self.binds(alias.asname or alias.name.partition(".")[0], module if alias.asname else root)
 
     def visit_ImportFrom(self, node):
         name = "." * node.level + (node.module or "")
@@ -82,11 +105,18 @@ class Reader(ast.NodeVisitor):
         except (ImportError, ValueError):
             return
         module = self.imported(name)
-        for alias in node.names if module is not None else ():
-            item = attribute_of(module, alias.name) if alias.name != "*" else UNKNOWN
-            if item is MISSING:
-                self.fault("candidate does not import", "imports %s from %s, which is not there" % (alias.name, name))
+        for alias in node.names if module is not None and node.names[0].name != "*" else ():
+            item = attribute_of(module, alias.name)
+            if isinstance(item, Missing):
+                self.fault("candidate does not import", "imports %s from %s, %s" % (alias.name, name, item.why))
+            if item is UNKNOWN:
+                item = self.imported("%s.%s" % (name, alias.name)) or UNKNOWN
+            self.binds(alias.asname or alias.name, item)
             self.may_call(item)
+
+    def binds(self, name, item):
+        if self.bound[name] == 1:
+            self.imports[name] = item
 
     def imported(self, name):
         try:
@@ -105,12 +135,22 @@ class Reader(ast.NodeVisitor):
         self.generic_visit(node)
         self.may_call(self.resolved(node))
 
+    def visit_Call(self, node):
+        self.generic_visit(node)
+        is_told = not any(isinstance(item, ast.Starred) for item in node.args)
+        if is_told and all(item.arg for item in node.keywords):
+            why = unbound(self.resolved(node.func), [None] * len(node.args), {item.arg: None for item in node.keywords})
+            if why:
+                self.fault("signature", "calls %s with what it does not take: %s" % (ast.unparse(node.func), why))
+
     def may_call(self, item):
-        if item is not UNKNOWN and item is not MISSING:
+        if item is not UNKNOWN and not isinstance(item, Missing):
             self.named.append(item.__init__ if isinstance(item, type) else item)
 
     def resolved(self, node):
         """What is meant, as far as it can be told without running anything."""
+        if isinstance(node, ast.Name) and node.id in self.imports:
+            return self.imports[node.id]
         if isinstance(node, ast.Name) and node.id in self.loaded:
             if node.id in self.globals:
                 return self.globals[node.id]
@@ -120,9 +160,9 @@ class Reader(ast.NodeVisitor):
             owner = self.resolved(node.value)
             if isinstance(owner, (type, types.ModuleType)):
                 item = attribute_of(owner, node.attr)
-                if item is MISSING:
+                if isinstance(item, Missing):
                     owner_name = getattr(owner, "__name__", "?")
-                    self.fault("step missing", "names %s of %s, which is not there" % (node.attr, owner_name))
+                    self.fault("step missing", "names %s of %s, %s" % (node.attr, owner_name, item.why))
                 return item
         return UNKNOWN
 
@@ -137,16 +177,29 @@ def globals_of(code, instruction):
     return found.union(*(globals_of(item, instruction) for item in code.co_consts if isinstance(item, types.CodeType)))
 
 
+def names_bound_in(statements):
+    """How often each name is bound in a function or in one inside of it, besides its own."""
+    names = []
+    for node in (node for statement in statements for node in ast.walk(statement) if node not in statements):
+        if isinstance(node, ast.alias):
+            names.append(node.asname or node.name.partition(".")[0])
+        elif isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
+            names.append(node.id)
+        elif not isinstance(node, ast.keyword):  # an argument, a function or class, an exception, a pattern
+            names += [getattr(node, field, None) for field in ("arg", "name", "rest")]
+    return collections.Counter(names)
+
+
 def attribute_of(owner, name):
-    """The attribute of a module or class; a module that is not imported yet is UNKNOWN."""
+    """The attribute of a module or class, or what is `Missing`; a module that is not imported yet is UNKNOWN."""
     try:
         return getattr(owner, name)
     except AttributeError:
-        pass
-    except Exception:
-        return UNKNOWN
+        why = "which is not there"
+    except Exception as error:  # a module may say in its own way what became of a name
+        why = "%s: %s" % (type(error).__name__, safe_text(error))
     try:
         is_module = isinstance(owner, types.ModuleType) and importlib.util.find_spec(owner.__name__ + "." + name)
     except Exception:
         is_module = False
-    return UNKNOWN if is_module else MISSING
+    return UNKNOWN if is_module else Missing(why)

@@ -20,12 +20,13 @@ Files = str | dict[str, str | None]
 
 @dataclass(frozen=True)
 class Planted:
-    """`word`: what the reason says among other things."""
+    """`word`: what the reason says among other things. `argument`: what the step to come is given."""
 
     old: Files
     new: Files
     verdict: str
     word: str
+    argument: str = "{{made}}"
 
 
 class Table(dict[str, Planted]):
@@ -39,9 +40,15 @@ class Table(dict[str, Planted]):
             new = new.replace(before, after)
         self.replaced(name, source, {"steps.py": new}, verdict, word)
 
-    def replaced(self, name: str, old: Files, new: Files, verdict: str, word: str = "") -> None:
+    def kept(self, name: str, source: str, verdict: str, word: str = "") -> None:
+        """No change of the code: the Python or the dependencies are others."""
+        self.replaced(name, source, {}, verdict, word)
+
+    def replaced(
+        self, name: str, old: Files, new: Files, verdict: str, word: str = "", argument: str = "{{made}}"
+    ) -> None:
         """A change of several files, of which `new` has those that differ; None: it is gone."""
         assert name not in self, name
         before, after = ({"steps.py": files} if isinstance(files, str) else files for files in (old, new))
         left = {path: text for path, text in {**before, **after}.items() if text is not None}
-        self[name] = Planted(before, left, verdict, word)
+        self[name] = Planted(before, left, verdict, word, argument)

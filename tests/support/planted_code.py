@@ -6,7 +6,7 @@
 # ruff: noqa: E501
 # fmt: off
 
-from planted import IMPORT, MISSING, OK, SIG, USE, Table
+from planted import IMPORT, MISSING, OK, SIG, STATE, USE, Table
 
 PLANTED = Table()
 edited, replaced = PLANTED.edited, PLANTED.replaced
@@ -87,3 +87,60 @@ edited("dunder names", U, [("return 1\n", "return (__name__, __file__, __doc__, 
 replaced("import submodule ok", {"steps.py": "from . import helpers\n" + U.replace("return 1\n", "return helpers.h()\n"), "helpers.py": "def h():\n    return 1\n"}, {"steps.py": "import xml\n" + U.replace("return 1\n", "import xml.etree.ElementTree\n    return xml.etree.ElementTree.__name__\n")}, OK)
 replaced("lazy syntax", {"steps.py": U.replace("return 1\n", "from .helpers import h\n    return h()\n"), "helpers.py": "def h():\n    return 1\n"}, {"helpers.py": "def h(:\n"}, IMPORT, "SyntaxError")
 replaced("star import gone", {"steps.py": "from .helpers import *\n" + U.replace("return 1\n", "return h()\n"), "helpers.py": "def h():\n    return 1\n"}, {"helpers.py": "__all__ = []\ndef h():\n    return 1\n"}, MISSING, "use names h, which is not there")
+# calls in functions of the project
+C = "%s\ndef make(number):\n    return {'a': 1}\n\ndef use(made):\n    return helper(1, rate=2)\n"
+H = C % "def helper(x, rate=1):\n    return x\n"
+edited("helper takes more", H, [("x, rate=1", "x, y, rate=1")], SIG, "use calls helper with what it does not take: missing a required argument: 'y'")
+edited("helper takes less", H, [("x, rate=1", "x")], SIG, "unexpected keyword argument 'rate'")
+edited("helper takes more with a default", H, [("x, rate=1", "x, rate=1, y=2")], OK)
+edited("helper given a list", H.replace("helper(1, rate=2)", "helper(*[1], rate=2)"), [("x, rate=1", "x, y=3, rate=1")], OK)
+edited("helper of the same name inside", H, [("    return helper(1, rate=2)", "    def helper(y):\n        return y\n    return helper(3)")], OK)
+edited("helper decorated", C % "def db(f):\n    def inner(*a, **k):\n        return f('db', *a, **k)\n    return inner\n@db\ndef helper(db, x, rate=1):\n    return x\n", [("x, rate=1", "x, y=2, rate=1")], OK)
+edited("helper decorated more", C % "def db(f):\n    def inner(*a, **k):\n        return f('db', *a, **k)\n    return inner\n@db\ndef helper(db, x, rate=1):\n    return x\n", [("x, rate=1", "x, y, rate=1")], SIG, "missing a required argument: 'y'")
+edited("class called takes more", C % "from dataclasses import dataclass\n@dataclass\nclass helper:\n    x: int\n    rate: int = 1\n", [("    x: int\n", "    x: int\n    y: int\n")], SIG, "missing a required argument: 'y'")
+edited("named tuple called takes more", C % "from typing import NamedTuple\nclass helper(NamedTuple):\n    x: int\n    rate: int = 1\n", [("    x: int\n", "    x: int\n    y: int\n")], SIG, "missing a required argument: 'y'")
+edited("metaclass called", C % "def helper(x, rate):\n    return x\n", [("def helper(x, rate):\n    return x\n", "class Meta(type):\n    def __call__(cls, x, rate):\n        return 1\nclass helper(metaclass=Meta):\n    pass\n")], OK)
+edited("enumeration called", "import enum\nclass E(enum.Enum):\n    A = 1\n" + U.replace("return 1\n", "return E(1).name\n"), [("    A = 1\n", "    A = 1\n    B = 2\n")], OK)
+edited("keyword of a later Python", U, [("return 1\n", "import shutil\n    shutil.rmtree('x', nosuch=print)\n    return 1\n")], SIG, "unexpected keyword argument 'nosuch'")
+edited("keyword of another version", U, [("return 1\n", "import shutil\n    shutil.rmtree('x', nosuch=1) if hasattr(shutil, 'nosuch') else 0\n    return 1\n")], OK)
+edited("call tried", U, [("return 1\n", "import shutil\n    try:\n        shutil.rmtree('x', nosuch=1)\n    except TypeError:\n        pass\n    return 1\n")], OK)
+# what a function imports itself
+L = "def make(number):\n    return {'a': 1}\n\ndef use(made):\n    import inspect\n    return len(inspect.signature.__name__)\n"
+edited("imported inside attr gone", L, [("inspect.signature", "inspect.getnothing")], MISSING, "names getnothing of inspect, which is not there")
+edited("imported inside as", L, [("import inspect\n", "import inspect as i\n"), ("inspect.signature", "i.getnothing")], MISSING, "names getnothing of inspect")
+edited("imported inside and assigned", L, [("import inspect\n", "import inspect\n    inspect = made\n"), ("inspect.signature", "inspect.getnothing")], OK)
+edited("imported inside in either way", L, [("import inspect\n", "try:\n        import nosuch as inspect\n    except ImportError:\n        import inspect\n"), ("inspect.signature", "inspect.getnothing")], OK)
+X = "def make(number):\n    return {'a': 1}\n\ndef use(made):\n    from . import helpers\n    return helpers.h(1)\n"
+replaced("imported inside from package gone", {"steps.py": X, "helpers.py": "def h(x):\n    return x\n"}, {"helpers.py": "def g(x):\n    return x\n"}, MISSING, "names h of")
+replaced("imported inside from package deep", {"steps.py": X, "helpers.py": "def h(x):\n    return g(x)\ndef g(x):\n    return x\n"}, {"helpers.py": "def h(x):\n    return g(x)\n"}, MISSING, "h names g, which is not there")
+replaced("imported inside from package syntax", {"steps.py": X, "helpers.py": "def h(x):\n    return x\n"}, {"helpers.py": "def h(x:\n"}, IMPORT, "SyntaxError")
+replaced("imported inside called", {"steps.py": X, "helpers.py": "def h(x):\n    return x\n"}, {"helpers.py": "def h(x, y):\n    return x\n"}, SIG, "missing a required argument: 'y'")
+G = "def __getattr__(name):\n    if name == 'h':\n        raise ImportError('h has moved')\n    raise AttributeError(name)\n"
+replaced("module says what moved", {"steps.py": "from . import helpers\n" + U.replace("return 1\n", "return helpers.h(1)\n"), "helpers.py": "def h(x):\n    return x\n"}, {"helpers.py": G}, MISSING, "h has moved")
+replaced("module says what moved inside", {"steps.py": U.replace("return 1\n", "from .helpers import h\n    return h(1)\n"), "helpers.py": "def h(x):\n    return x\n"}, {"helpers.py": G}, IMPORT, "h has moved")
+# what parameters are said to be
+A = "class Order:\n    n = 1\nclass Bill:\n    n = 1\ndef make(number):\n    return %s\ndef use(made: %s):\n    return 1\n"
+edited("argument dict to class", A % ("{'n': 1}", "dict"), [("made: dict", "made: Order"), ("{'n': 1}", "Order()")], SIG, "is given a made that is a dict, and says Order now")
+edited("argument of another class", A % ("Order()", "'Order'"), [("made: 'Order'", "made: 'Bill'"), ("Order()", "Bill()")], SIG, "is a Order, and says Bill now")
+edited("argument items", A % ("['1']", "list[str]"), [("list[str]", "list[dict]")], SIG, "is given a made that is a list")
+edited("argument none", A % ("None", "'Optional[int]'"), [("'Optional[int]'", "int"), ("class Order", "from typing import Optional\nclass Order")], SIG, "is a NoneType, and says int")
+edited("argument wider", A % ("{'n': 1}", "dict"), [("made: dict", "made: Mapping"), ("class Order", "from collections.abc import Mapping\nclass Order")], OK)
+edited("argument annotated", A.replace(": %s", "") % "1", [("use(made)", "use(made: float)")], OK)
+edited("argument always wrong", A % ("1", "str"), [("return 1\n", "return 2\n")], OK)
+edited("argument decorated", DEC.replace("use(made)", "use(made: dict)"), [("made: dict", "made: list")], SIG, "is given a made that is a dict")
+edited("argument converted", A % ("{'n': 1}", "dict"), [("def use(made: dict)", "import functools\ndef converts(f):\n    @functools.wraps(f)\n    def inner(*args):\n        return f(*[Order() for one in args])\n    return inner\n@converts\ndef use(made: Order)")], OK)
+TD = "from typing import TypedDict\nclass Order(TypedDict):\n    n: int\ndef make(number):\n    return {'n': 1}\ndef use(made: Order):\n    return made['n']\n"
+edited("argument key required", TD, [("    n: int\n", "    n: int\n    m: int\n")], SIG, "is given a made that is a dict, and says Order now")
+edited("argument key not required", TD, [("class Order", "class Base(TypedDict, total=False):\n    m: int\nclass Order"), ("Order(TypedDict)", "Order(Base)")], OK)
+# templates that reach into a value
+P = "class P:\n    @property\n    def total(self):\n        return 1\ndef make(number):\n    return P()\ndef use(total):\n    return total + 1\n"
+def reaching(name, new, verdict, word=""):
+    replaced(name, P, new, verdict, word, "{{made.total}}")
+reaching("template property", P + "# as it was\n", OK)
+reaching("template method", P.replace("    @property\n", ""), STATE, "is given a method: P.total")
+reaching("template property gone", P.replace("def total", "def sum"), STATE, "has no 'total'")
+reaching("template property raises", P.replace("return 1\n", "return self.n\n"), STATE, "has no 'total'")
+edited("helper of the same name in a lambda", H, [("helper(1, rate=2)", "(lambda helper: helper(1, 2, 3))(print)")], OK)
+edited("helper that waits for more", H, [("def helper(x, rate=1)", "import functools\ndef curried(f):\n    def inner(*args, **options):\n        return f(*args, **options) if len(args) > 1 else functools.partial(f, *args, **options)\n    return inner\n@curried\ndef helper(x, y, rate=1)"), ("helper(1, rate=2)", "helper(1, rate=2)(3)")], OK)
+edited("argument given by a decorator", U, [("def use(made)", "import functools\nclass Session:\n    pass\ndef db(f):\n    @functools.wraps(f)\n    def inner(*args):\n        return f(Session(), *args)\n    return inner\n@db\ndef use(session: Session, made: dict)")], OK)
+edited("argument ctx annotated", U, [("def use(made)", "class Context:\n    pass\ndef use(ctx: Context, made: dict)")], OK)
