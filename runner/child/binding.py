@@ -22,6 +22,8 @@ def signature_of(function):
 
 def unbound(called, args, kwargs):
     """Why a call does not bind, or "": where a decorator passes on what it gets, also what lies behind it."""
+    if inspect.isabstract(called):
+        return "it is abstract, and lacks %s" % ", ".join(sorted(called.__abstractmethods__))
     if isinstance(called, type):
         called, args = constructor_of(called), [None, *args]
     if not isinstance(called, (types.FunctionType, types.MethodType)):

@@ -6,7 +6,6 @@ Read from the source of the decorator, which is not run. By Python 3.9 to 3.14, 
 import ast
 import functools
 import inspect
-import textwrap
 import types
 import typing
 
@@ -68,25 +67,52 @@ def passed_on_by(function):
         return None
     own = called.__code__.co_argcount - (called is not function)
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and isinstance(node.func, (ast.Name, ast.Attribute)):
-            inner = held.get(node.func.id if isinstance(node.func, ast.Name) else node.func.attr)
+        if isinstance(node, ast.Call):
             given = [item.value for item in node.args if isinstance(item, ast.Starred)]
             given += [item.value for item in node.keywords if item.arg is None]
-            if callable(inner) and {getattr(item, "id", "") for item in given} & {rest, options}:
-                positional = len([item for item in node.args if not isinstance(item, ast.Starred)]) - own
+            inner, before = called_by(node, held)
+            if inner is not None and {getattr(item, "id", "") for item in given} & {rest, options}:
                 keywords = [item.arg for item in node.keywords if item.arg]
-                changes = positional < 0 or changed_in(tree, rest, options)
-                return CHANGES if changes else (inner, positional, keywords)
+                changes = before < own or changed_in(tree, rest, options)
+                return CHANGES if changes else (inner, before - own, keywords)
     return None
 
 
+def called_by(node, held):
+    """(what is called, how many arguments stand before the rest), of what is `held` by name; None if none of that is.
+
+    It may be handed on with its arguments, to an executor for one.
+    """
+    before = [item for item in node.args if not isinstance(item, ast.Starred)]
+    for number, item in enumerate([node.func, *before]):
+        inner = held.get(getattr(item, "id", getattr(item, "attr", None)))
+        if callable(inner):
+            return inner, len(before) - number
+    return None, 0
+
+
 def tree_of(function):
-    """The syntax of a function, or None where its source is not to be had."""
+    """A module of nothing but the syntax of a function, or None where its source is not to be had."""
+    code = function.__code__  # and not what it wraps
     try:
-        # By its code: of a function it would be the source of what that wraps.
-        return ast.parse(textwrap.dedent(inspect.getsource(function.__code__)))
-    except (OSError, TypeError, SyntaxError):
+        node = functions_in(code.co_filename)[code.co_name, code.co_firstlineno]
+    except (OSError, SyntaxError, ValueError, KeyError):
         return None
+    return ast.Module([ast.Expr(node) if isinstance(node, ast.Lambda) else node], [])
+
+
+@functools.cache
+def functions_in(file):
+    """{(name, first line): node}. Not by inspect.getsource, which imports what a project may have a name for."""
+    with open(file, "rb") as source:
+        tree = ast.parse(source.read())
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+    nodes = [node for node in ast.walk(tree) if isinstance(node, kinds)]
+    return {(getattr(node, "name", "<lambda>"), first_line_of(node)): node for node in nodes}
+
+
+def first_line_of(node):
+    return min(item.lineno for item in (node, *getattr(node, "decorator_list", ())))
 
 
 def names_of_rest(code):

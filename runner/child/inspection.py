@@ -110,7 +110,7 @@ def fault_of_step(step, scope):
         return "state will not load", text_of(error), False
     method = method_in([step["args"], step["kwargs"]], [args, kwargs])
     if method is not None:
-        return "state will not load", "%s is given a method: %s" % (name, method.__qualname__), True
+        return "state will not load", "%s is given a method: %s" % (name, method.__name__), True
     for called, is_doubt in ((function, False), (_inspect.unwrap(function), True)):
         if is_generator(called):
             return "signature", "%s yields: a generator cannot be recorded as a result" % name, is_doubt

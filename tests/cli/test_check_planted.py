@@ -109,6 +109,11 @@ def on_older(verdicts, both_pythons):
 
 
 @pytest.fixture(scope="module")
+def on_namesakes(verdicts, both_pythons):
+    return verdicts(planted_pythons.NAMESAKES, pythons=(planted_pythons.NEWER, planted_pythons.NEWER))
+
+
+@pytest.fixture(scope="module")
 def both_pythons(need_python):
     for python in (planted_pythons.OLDER, planted_pythons.NEWER):
         need_python(python)
@@ -164,3 +169,8 @@ def test_a_newer_python(on_newer, change):
 @pytest.mark.parametrize("change", planted_pythons.LOWERED)
 def test_an_older_python(on_older, change):
     judge(planted_pythons.LOWERED[change], on_older[change])
+
+
+@pytest.mark.parametrize("change", planted_pythons.NAMESAKES)
+def test_modules_that_are_called_like_those_of_python(on_namesakes, change):
+    judge(planted_pythons.NAMESAKES[change], on_namesakes[change])

@@ -1,7 +1,7 @@
-"""Code that stays as it is while the project moves from Python `OLDER` to `NEWER`, or back, and the verdict that `hwe check` must give on a run in flight. Two tables.
+"""Code that stays as it is while the project moves from Python `OLDER` to `NEWER`, or back, and the verdict that `hwe check` must give on a run in flight. Tables.
 
 `RAISED` and `LOWERED`: {name: Planted}. Each has a package of its own, whose `steps.make` has run, and whose `steps.use`
-is to come.
+is to come. `NAMESAKES`: on the newer one, where the candidate has modules that are called like some of Python's own.
 """
 
 # ruff: noqa: E501
@@ -11,7 +11,7 @@ from planted import IMPORT, MISSING, OK, SIG, STATE, USE, Table
 
 OLDER, NEWER = "3.9", "3.13"
 
-RAISED, LOWERED = Table(), Table()
+RAISED, LOWERED, NAMESAKES = Table(), Table(), Table()
 
 def inside(lines):
     return "def make(number):\n    return 1\n\ndef use(made):\n" + "".join(f"    {line}\n" for line in lines.split("\n"))
@@ -56,3 +56,11 @@ LOWERED.kept("a class that is new", "from enum import StrEnum\nclass S(StrEnum):
 LOWERED.kept("a module that is new, imported inside", inside("import tomllib\nreturn 1"), IMPORT, "tomllib")
 LOWERED.kept("a parameter that is new", inside("import shutil\nshutil.rmtree('x', onexc=print)"), SIG, "'onexc'")
 LOWERED.kept("a parameter that is new, in its place", inside("import shutil, sys\nif sys.version_info >= (3, 12):\n    shutil.rmtree('x', onexc=print)\nreturn 1"), OK)
+# modules of the project that reading source, signatures and annotations would import, if it imported them now
+NAMES = ("annotationlib", "ast", "copyreg", "difflib", "dis", "inspect", "keyword", "linecache", "opcode", "token", "tokenize", "traceback")
+N = "class P:\n    def __init__(self, a: 'int'):\n        self.a = a\n        self.b: list = []\ndef helper(x):\n    return x\ndef make(number):\n    return P(1)\ndef use(made: 'P'):\n    return helper(made.a)\n"
+NAMESAKES.replaced("nothing else", N, {f"../{name}.py": "VALUE = 1\n" for name in NAMES}, OK)
+NAMESAKES.edited("a new attribute", N, [("self.a = a\n", "self.a = a\n        self.q = 1\n")], STATE, "without the 'q'")
+NAMESAKES.edited("a new parameter", N, [("made: 'P'", "made: 'P', more")], SIG, "missing a required argument: 'more'")
+NAMESAKES.edited("a helper with a new parameter", N, [("helper(x)", "helper(x, y)")], SIG, "missing a required argument: 'y'")
+NAMESAKES.edited("a helper that is gone", N, [("def helper(", "def helped(")], MISSING, "use names helper, which is not there")
