@@ -14,14 +14,13 @@ import sys
 import types
 
 from . import project
+from .attributes import UNKNOWN, Missing, attribute_of, method_of
 from .binding import unbound
 from .decorators import layers, tree_of
 from .failures import safe_text
 
 MAX_FUNCTIONS = 1000
 MAX_FAULTS = 20
-
-UNKNOWN = object()
 
 # What is written below a test of one of these may well be missing here.
 TESTS_OF_PLACE = {
@@ -30,23 +29,17 @@ TESTS_OF_PLACE = {
 }
 
 
-class Missing:
-    """In place of what is not there. `why`: in words."""
-
-    def __init__(self, why):
-        self.why = why
-
-
 def missing_from(functions):
     """[verdict, words] for each name that one of these functions, or one that it names, would not find."""
     queue, seen, faults = list(functions), set(), {}
     while queue and len(seen) < MAX_FUNCTIONS and len(faults) < MAX_FAULTS:
-        for function in (layer.function for layer in layers(queue.pop(0), [], {})):
+        called = queue.pop(0)
+        for function in (layer.function for layer in layers(called, [], {})):
             if isinstance(function, types.FunctionType) and function not in seen and is_of_project(function):
                 seen.add(function)
                 tree = tree_of(function)
                 if tree is not None:
-                    reader = Reader(function, tree)
+                    reader = Reader(function, tree, getattr(called, "__self__", None))
                     try:
                         reader.visit(tree)
                     except RecursionError:
@@ -62,17 +55,23 @@ def is_of_project(function):
 
 
 class Reader(ast.NodeVisitor):
-    """Looks for the names in the source of one function, its `tree`. `named`: functions that it may call."""
+    """Looks for the names in the source of one function, its `tree`. `named`: functions that it may call.
 
-    def __init__(self, function, tree):
+    `receiver`: the object whose method it is, or None.
+    """
+
+    def __init__(self, function, tree, receiver):
         self.function = function
         self.globals = function.__globals__
         self.bound = names_bound_in(tree.body)
         # The others are variables of its own, or of a function inside of it.
         self.loaded = globals_of(function.__code__, "LOAD_GLOBAL") - self.bound.keys()
-        self.imports = {}  # what it imports itself, by the name that this gets, if that is always the same
+        self.local = {}  # its receiver and what it imports itself, by name, if a name means the same all over it
+        if receiver is not None and function.__code__.co_argcount:
+            self.binds(function.__code__.co_varnames[0], receiver)
         self.faults = {}  # the verdict by words
         self.named = []
+        self.called = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
 
     def fault(self, verdict, words):
         self.faults["%s %s" % (self.function.__qualname__, words)] = verdict
@@ -119,7 +118,7 @@ class Reader(ast.NodeVisitor):
 
     def binds(self, name, item):
         if self.bound[name] == 1:
-            self.imports[name] = item
+            self.local[name] = item
 
     def imported(self, name):
         try:
@@ -152,8 +151,8 @@ class Reader(ast.NodeVisitor):
 
     def resolved(self, node):
         """What is meant, as far as it can be told without running anything."""
-        if isinstance(node, ast.Name) and node.id in self.imports:
-            return self.imports[node.id]
+        if isinstance(node, ast.Name) and node.id in self.local:
+            return self.local[node.id]
         if isinstance(node, ast.Name) and node.id in self.loaded:
             if node.id in self.globals:
                 return self.globals[node.id]
@@ -166,6 +165,11 @@ class Reader(ast.NodeVisitor):
                 if isinstance(item, Missing):
                     owner_name = getattr(owner, "__name__", "?")
                     self.fault("step missing", "names %s of %s, %s" % (node.attr, owner_name, item.why))
+                return item
+            if owner is not UNKNOWN and not isinstance(owner, Missing) and is_of_project(type(owner)):
+                item = method_of(owner, node.attr)
+                if isinstance(item, Missing) and id(node) in self.called:
+                    self.fault("step missing", "calls %s of a %s, %s" % (node.attr, type(owner).__name__, item.why))
                 return item
         return UNKNOWN
 
@@ -196,18 +200,3 @@ def names_bound_in(statements):
         elif not isinstance(node, ast.keyword):  # an argument, a function or class, an exception, a pattern
             names += [getattr(node, field, None) for field in ("arg", "name", "rest")]
     return collections.Counter(names)
-
-
-def attribute_of(owner, name):
-    """The attribute of a module or class, or what is `Missing`; a module that is not imported yet is UNKNOWN."""
-    try:
-        return getattr(owner, name)
-    except AttributeError:
-        why = "which is not there"
-    except Exception as error:  # a module may say in its own way what became of a name
-        why = "%s: %s" % (type(error).__name__, safe_text(error))
-    try:
-        is_module = isinstance(owner, types.ModuleType) and importlib.util.find_spec(owner.__name__ + "." + name)
-    except Exception:
-        is_module = False
-    return UNKNOWN if is_module else Missing(why)

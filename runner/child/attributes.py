@@ -1,0 +1,58 @@
+"""The attributes of modules, classes and objects, as far as they can be told without running anything.
+
+Run by Python 3.9 to 3.14, standard library alone.
+"""
+
+import dis
+import importlib.util
+import inspect
+import types
+
+from .failures import safe_text
+
+UNKNOWN = object()
+
+
+class Missing:
+    """In place of what is not there. `why`: in words."""
+
+    def __init__(self, why):
+        self.why = why
+
+
+def attribute_of(owner, name):
+    """The attribute of a module or class, or what is `Missing`; a module that is not imported yet is UNKNOWN."""
+    try:
+        return getattr(owner, name)
+    except AttributeError:
+        why = "which is not there"
+    except Exception as error:  # a module may say in its own way what became of a name
+        why = "%s: %s" % (type(error).__name__, safe_text(error))
+    try:
+        is_module = isinstance(owner, types.ModuleType) and importlib.util.find_spec(owner.__name__ + "." + name)
+    except Exception:
+        is_module = False
+    return UNKNOWN if is_module else Missing(why)
+
+
+def method_of(receiver, name):
+    """A method of an object, or what is `Missing`; UNKNOWN, what is no method, or may be there in another way."""
+    item = inspect.getattr_static(receiver, name, None)
+    if isinstance(item, types.FunctionType) and name not in getattr(receiver, "__dict__", ()):
+        return types.MethodType(item, receiver)
+    kind = type(receiver)
+    is_usual = kind.__getattribute__ is object.__getattribute__ and not hasattr(kind, "__getattr__")
+    if item is None and is_usual and not hasattr(kind, name) and not may_be_set_by(kind, name):
+        return Missing("which is not there")
+    return UNKNOWN
+
+
+def may_be_set_by(kind, name):
+    """Whether a method of the class sets such an attribute, or one that nobody knows the name of."""
+    functions = [item for base in kind.__mro__ for item in vars(base).values() if isinstance(item, types.FunctionType)]
+    for code in (inspect.unwrap(function).__code__ for function in functions):
+        if not {"setattr", "__setattr__", "__dict__", "vars"}.isdisjoint(code.co_names):
+            return True
+        if any(one.opname == "STORE_ATTR" and one.argval == name for one in dis.get_instructions(code)):
+            return True
+    return False
