@@ -8,6 +8,7 @@ import inspect
 import types
 import typing
 
+from .annotations import evaluated
 from .decorators import tree_of
 
 AFTER_INIT = ("__init__", "__post_init__", "__attrs_post_init__", "model_post_init")
@@ -69,13 +70,19 @@ class Method:
             targets = [target for target in statement.targets for target in parts_of_target(target)]
             return self.assigned(targets, statement.value if targets == statement.targets else None)
         if isinstance(statement, ast.AnnAssign) and statement.value is not None:
-            return self.assigned([statement.target], statement.value)
+            found = self.assigned([statement.target], statement.value)
+            return {name: self.declared(statement.annotation, told) for name, told in found.items()}
         if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call):
             return self.set_by_call(statement.value)
         if isinstance(statement, ast.With):
-            return self.set_by_all(statement.body)
+            entered = [item.optional_vars for item in statement.items]
+            return {**self.assigned(entered, None), **self.set_by_all(statement.body)}
         if isinstance(statement, ast.If):
             return self.set_by_each(statement.body, statement.orelse)
+        if isinstance(statement, getattr(ast, "Match", ())):  # from Python 3.10 on
+            last = statement.cases[-1]
+            takes_all = isinstance(last.pattern, ast.MatchAs) and last.pattern.pattern is last.guard is None
+            return self.set_by_each(*(case.body for case in statement.cases)) if takes_all else {}
         if isinstance(statement, ast.Try):
             ways = [handler.body for handler in statement.handlers]
             each = self.set_by_each([*statement.body, *statement.orelse], *ways)
@@ -86,6 +93,12 @@ class Method:
         is_own = [isinstance(target, ast.Attribute) and self.is_owner(target.value) for target in targets]
         names = [target.attr for target, own in zip(targets, is_own) if own]
         return dict.fromkeys(map(self.stored_as, names), type_of(value))
+
+    def declared(self, annotation, otherwise):
+        """The type that an annotation names, in a text too: nobody evaluates those of attributes when it is run."""
+        name = getattr(annotation, "id", getattr(annotation, "value", None))
+        found = evaluated(self.kind, name) if isinstance(name, str) else typing.Any
+        return otherwise if found is typing.Any else found
 
     def set_by_each(self, *ways):
         """What all of these set. One that raises makes no instance."""
