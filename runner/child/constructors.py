@@ -9,7 +9,7 @@ import types
 import typing
 
 from .annotations import evaluated
-from .decorators import tree_of
+from .syntax import tree_of
 
 AFTER_INIT = ("__init__", "__post_init__", "__attrs_post_init__", "model_post_init")
 

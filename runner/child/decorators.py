@@ -10,6 +10,7 @@ import types
 import typing
 
 from .annotations import UNKNOWN
+from .syntax import tree_of
 
 MAX_LAYERS = 20
 
@@ -89,30 +90,6 @@ def called_by(node, held):
         if callable(inner):
             return inner, len(before) - number
     return None, 0
-
-
-def tree_of(function):
-    """A module of nothing but the syntax of a function, or None where its source is not to be had."""
-    code = function.__code__  # and not what it wraps
-    try:
-        node = functions_in(code.co_filename)[code.co_name, code.co_firstlineno]
-    except (OSError, SyntaxError, ValueError, KeyError):
-        return None
-    return ast.Module([ast.Expr(node) if isinstance(node, ast.Lambda) else node], [])
-
-
-@functools.cache
-def functions_in(file):
-    """{(name, first line): node}. Not by inspect.getsource, which imports what a project may have a name for."""
-    with open(file, "rb") as source:
-        tree = ast.parse(source.read())
-    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
-    nodes = [node for node in ast.walk(tree) if isinstance(node, kinds)]
-    return {(getattr(node, "name", "<lambda>"), first_line_of(node)): node for node in nodes}
-
-
-def first_line_of(node):
-    return min(item.lineno for item in (node, *getattr(node, "decorator_list", ())))
 
 
 def names_of_rest(code):

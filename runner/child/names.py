@@ -16,8 +16,9 @@ import types
 from . import project
 from .attributes import UNKNOWN, Missing, attribute_of, method_of
 from .binding import unbound
-from .decorators import layers, tree_of
+from .decorators import layers
 from .failures import safe_text
+from .syntax import tree_of
 
 MAX_FUNCTIONS = 1000
 MAX_FAULTS = 20
