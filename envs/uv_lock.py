@@ -3,6 +3,7 @@
 Installed is what the project itself depends on: no group of dependencies (`dev` and the like), no extras.
 """
 
+import errno
 import os
 import re
 import subprocess
@@ -10,6 +11,8 @@ import tempfile
 import tomllib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
+
+from envs.child_processes import ended_from_outside
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
@@ -121,6 +124,8 @@ def export_uv_lock(text: str, uv: str, python: str, *, as_pylock: bool = False) 
         done = subprocess.run(
             command, cwd=folder, env=environ, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
         )
+    if problem := ended_from_outside(done.returncode):
+        raise ChildProcessError(errno.ECHILD, f"uv {problem}", uv)
     if done.returncode:
         raise UvLockInvalid("cannot be read by uv: " + " ".join(done.stderr.split())[-300:])
     return done.stdout

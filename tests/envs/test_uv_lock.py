@@ -9,7 +9,7 @@ import uv
 
 from envs import EnvCache, EnvironmentBuildFailed, UnlockedRequirements, capture, requirement_changes, store_wheels
 from envs.requirements_lock import read_lock, without_project
-from envs.uv_lock import check_uv_lock, missing_in_uv_lock, uv_lock_pins
+from envs.uv_lock import check_uv_lock, export_uv_lock, missing_in_uv_lock, uv_lock_pins
 
 SHA = "0" * 64
 PROJECT = """
@@ -221,3 +221,11 @@ def test_the_project_itself_is_no_requirement(line):
 def test_another_directory_is_refused(line):
     with pytest.raises(UnlockedRequirements):
         read_lock("requirements.txt", f"{line}\n".encode())
+
+
+def test_a_uv_that_was_killed_says_nothing_against_the_lock(tmp_path):
+    killed = tmp_path / "uv"
+    killed.write_text("#!/bin/sh\nkill -KILL $$\n")
+    killed.chmod(0o755)
+    with pytest.raises(ChildProcessError, match="SIGKILL"):
+        export_uv_lock(ROOT, str(killed), "3.12.1")
