@@ -20,7 +20,7 @@ from runner.payload import Payload
 from runner.redaction import Redaction
 from runner.replay_context import ReplayedCalls
 from runner.replayed import MAX_JSON_CHARS, Logs, Replayed, Verdict, judged, without_logs
-from runner.request import Debugging, Expected, StepContext, with_templates
+from runner.request import Debugging, Expected, StepContext, module_of, with_templates
 from runner.side_by_side import side_by_side
 from runner.supervisor import Supervisor
 from runner.templates import expressions, references
@@ -225,9 +225,9 @@ class Replay:
                 "inputs": run.input,
                 "workflow": {"name": definition.name, "version": definition.version, "run_id": run.run_id},
             },
-            results=self._results_for(definition, step, references([given["args"], given["kwargs"]])),
+            results=self._results_for(step, references([given["args"], given["kwargs"]])),
             context=StepContext(run.run_id, run.workflow_name, step.step_key, step.attempt, version),
-            siblings=[other.function for other in definition.tasks.values() if isinstance(other, Task)],
+            siblings=self._siblings,
             expected=expected,
             debugging=debugging,
         )
@@ -252,15 +252,29 @@ class Replay:
                     hidden.add(given.name)
         return values, hidden
 
-    def _results_for(self, definition: Definition, step: StepRecord, wanted: set[str]) -> dict[str, Payload]:
+    def _results_for(self, step: StepRecord, wanted: set[str]) -> dict[str, Payload]:
         payloads = {}
-        for earlier in self.history.steps:
-            if earlier.sequence >= step.sequence or earlier.status != "completed" or earlier.result is None:
-                continue
-            task = definition.tasks.get(earlier.step_key)
-            if isinstance(task, Task) and task.result_key in wanted:
-                payloads[task.result_key] = self.history.payload(earlier.result)
+        for key in wanted:
+            earlier = [one for one in self._results_by_key.get(key, ()) if one.sequence < step.sequence]
+            if earlier and earlier[-1].result is not None:
+                payloads[key] = self.history.payload(earlier[-1].result)
         return {**payloads, **{key: payload for key, payload in self._results.items() if key in wanted}}
+
+    @cached_property
+    def _results_by_key(self) -> dict[str, list[StepRecord]]:
+        """The attempts whose results go by each name, in order."""
+        found: dict[str, list[StepRecord]] = {}
+        for step in self.history.steps:
+            task = self.definition.tasks.get(step.step_key)
+            if isinstance(task, Task) and task.result_key and step.status == "completed" and step.result is not None:
+                found.setdefault(task.result_key, []).append(step)
+        return found
+
+    @cached_property
+    def _siblings(self) -> list[str]:
+        """A function of each module that has steps of the workflow, which is to be imported ahead."""
+        tasks = [task for task in self.definition.tasks.values() if isinstance(task, Task)]
+        return list({module_of(task.function): task.function for task in tasks}.values())
 
 
 def _needs(what: str) -> str:
