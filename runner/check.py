@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from envs import EnvsError
 from runner.definition import Definition, Task, Wait
-from runner.errors import RunnerError
+from runner.errors import RunnerError, ZygoteFailed, ZygoteGone
 from runner.inspection import Inspected, Inspection, Shape, rebuilt_fault, shape_fault
 from runner.ledger import EXTERNAL, LedgerError, RunRecord
 from runner.replay import LedgerHistory, Replay
@@ -148,8 +148,11 @@ class Check:
             if asked.functions not in self._lacks:
                 try:
                     self._lacks[asked.functions] = self._perform(self.candidate, asked.of_code_alone())
-                except _Ended as error:
-                    ended = {"step": "", "verdict": "candidate does not import", "detail": f"importing it {error}"}
+                except ZygoteGone:
+                    raise  # somebody killed it
+                except (_Ended, ZygoteFailed) as error:  # by its steps' modules, or by those that it preloads
+                    detail = f"importing it {error}" if isinstance(error, _Ended) else str(error)
+                    ended = {"step": "", "verdict": "candidate does not import", "detail": detail}
                     self._lacks[asked.functions] = Inspected([{**ended, "doubt": None}])
             lacks = self._lacks[asked.functions]
             if not lacks.doubts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
@@ -24,7 +25,7 @@ from runner.cli.installation import Installation, opened
 from runner.cli.pages.writing import check_target, write
 from runner.cli.replaying import variables_of
 from runner.definition import Definition, DefinitionInvalid, load_definition
-from runner.errors import UsageError
+from runner.errors import UsageError, ZygoteFailed
 from runner.replay import LedgerHistory
 from runner.settings import load_settings
 from runner.supervisor import DEFAULT_SLOTS, Supervisor
@@ -107,7 +108,8 @@ def check_command(
             variables=variables,
             memory_bytes=None if replaying else _share_of_memory(),  # steps have what their project gives them
         ) as supervisor:
-            supervisor.warm(version.hash)  # what fails here is no run's fault
+            with contextlib.suppress(ZygoteFailed):  # told of each run, as a module that does not import
+                supervisor.warm(version.hash)  # what else fails here is no run's fault
             workflows = _workflows(version, project)
             check = Check(supervisor, version.hash, workflows, replaying, tolerance, step_timeout)
             verdicts = list(_progress(_check_all(installation, check, ids), len(ids)))

@@ -133,6 +133,13 @@ CHANGES = {
     "a module that ends the process": (
         [("steps.py", IMPORTS, f"import os\nos._exit(3)\n{IMPORTS}")], "candidate does not import", "code 3",
     ),
+    "a preloaded module that ends the process": (
+        [("ends.py", "", "import os\nos._exit(3)\n"), ("pyproject.toml", "[tool.hwe]", "[tool.hwe]\npreload = ['ends']")],
+        "candidate does not import", "cannot run steps",
+    ),
+    "a preloaded module that is not there": (
+        [("pyproject.toml", "[tool.hwe]", "[tool.hwe]\npreload = ['nosuch']")], "compatible", "",
+    ),
     "a module that eats memory": (
         [("steps.py", IMPORTS, f"eaten = []\nwhile True:\n    eaten.append(bytearray(100_000_000))\n{IMPORTS}")],
         "candidate does not import", "",
