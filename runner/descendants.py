@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+# How often the list of children is read before somebody else is asked, who reaps them and so can be sure.
+_LOOKS = 5
+
 
 class Descendants:
     """The processes below a zygote: its step processes, which make themselves known, and what these left behind.
@@ -28,13 +31,26 @@ class Descendants:
 
         Orphans of a dead step are children of the zygote, its subreaper. False also when one is just being forked.
         """
-        pid = self._root
-        try:
-            with open(f"/proc/{pid}/task/{pid}/children", "rb") as listing:
-                children = {int(child) for child in listing.read().split()}
-        except OSError:
-            return False  # no Linux, or the zygote is gone
-        return all(_is_dead(child) for child in children - self._steps)
+        children = _children_of(self._root)
+        return children is not None and all(_is_dead(child) for child in children - self._steps)
+
+
+def _children_of(pid: int | None) -> set[int] | None:
+    """None when nobody can tell: there is no Linux, the process is gone, or its children come and go all the time."""
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children", "rb", buffering=0) as listing:
+            before = None
+            for _ in range(_LOOKS):
+                listing.seek(0)
+                found = listing.read()
+                # When one that is listed is reaped meanwhile, as the dead step is, the next may be left out. Whoever
+                # was reaped is not in the next list, so two that are the same were not disturbed.
+                if found == before:
+                    return {int(child) for child in found.split()}
+                before = found
+    except OSError:
+        pass
+    return None
 
 
 def _is_dead(pid: int) -> bool:
