@@ -242,13 +242,11 @@ class EnvCache:
             )  # fmt: skip
 
     def _take_lease(self, lease_path: str, leased: str) -> int:
-        if self.read_only:
-            return take_shared_to_read(lease_path, leased)
-        os.makedirs(os.path.join(self.root, "versions"), mode=0o700, exist_ok=True)
-        return take_shared(lease_path)
+        return take_shared_to_read(lease_path, leased) if self.read_only else take_shared(lease_path)
 
     def _build(self, code_version_hash: str, root: str, lease_path: str, terms: Terms) -> bool:
         """Build it, unless somebody else has. Returns whether it stays outdated, since somebody runs in it."""
+        os.makedirs(os.path.dirname(root), mode=0o700, exist_ok=True)
         with exclusive(
             os.path.join(self.root, "locks", f"version-{code_version_hash}.lock"), terms.wait
         ) as lock_descriptor:

@@ -23,7 +23,7 @@ from runner.check import VERDICTS, Check, RunVerdict, sample
 from runner.cli import ANSWER_IS_NO, COULD_NOT, check_reports, render, set_up_logging
 from runner.cli.installation import Installation, opened
 from runner.cli.pages.writing import check_target, write
-from runner.cli.replaying import variables_of
+from runner.cli.replaying import StepTimeoutOption, variables_of
 from runner.definition import Definition, DefinitionInvalid, load_definition
 from runner.errors import UsageError, ZygoteFailed
 from runner.replay import LedgerHistory
@@ -53,15 +53,7 @@ def check_command(
     tolerance: Annotated[
         float, typer.Option("--tolerance", min=0.0, help="With --replay: how far floats may be apart, relative.")
     ] = 0.0,
-    step_timeout: Annotated[
-        float | None,
-        typer.Option(
-            "--step-timeout",
-            metavar="SECONDS",
-            min=0.001,
-            help="With --replay: end steps without a timeout then; else after ten times what they took, 60 s at least.",
-        ),
-    ] = None,
+    step_timeout: StepTimeoutOption = None,
     allow_network: Annotated[
         bool, typer.Option("--allow-network", help="What is imported or replayed may reach the network.")
     ] = False,

@@ -23,6 +23,17 @@ DEFAULT_JOBS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") 
 
 HERE = Path()
 
+StepTimeoutOption = Annotated[
+    float | None,
+    typer.Option(
+        "--step-timeout",
+        metavar="SECONDS",
+        min=0.001,
+        help="End steps that are run again then, if they have no timeout; else after ten times what they took, "
+        "60 s at least.",
+    ),
+]
+
 
 def replay_command(
     names: Annotated[
@@ -52,15 +63,7 @@ def replay_command(
     ignore_logs: Annotated[
         bool, typer.Option("--ignore-logs", help="What steps print may differ from what is recorded.")
     ] = False,
-    step_timeout: Annotated[
-        float | None,
-        typer.Option(
-            "--step-timeout",
-            metavar="SECONDS",
-            min=0.001,
-            help="End steps that have no timeout after that; else after ten times what they took, 60 s at least.",
-        ),
-    ] = None,
+    step_timeout: StepTimeoutOption = None,
     allow_network: Annotated[
         bool, typer.Option("--allow-network", help="Steps may reach the network, and repeat what they did there.")
     ] = False,

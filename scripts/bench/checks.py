@@ -8,7 +8,6 @@ clock starts. Exit code 0 when every verdict is the right one.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import tempfile
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from recording import hwe, record
+from recording import hwe, measured, record
 
 
 def wait_after_three(workflow: Path) -> None:
@@ -59,15 +58,7 @@ def measure(runs: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=1000)
-    parser.add_argument("--json", type=Path, metavar="FILE")
-    options = parser.parse_args()
-    told = measure(options.runs)
-    text = json.dumps(told, indent=2)
-    if options.json:
-        options.json.write_text(text + "\n")
-    print(text)
+    told = measured(__doc__, measure)
     given = [set(one["verdicts"]) for one in told.values()]
     sys.exit(0 if given == [{"compatible"}, {"signature"}, {"compatible"}] else 1)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import random
@@ -88,6 +89,20 @@ def hwe(home: Path, directory: Path, *arguments: str, command: Sequence[str] = (
     if done.returncode and not fails:
         sys.exit(f"hwe {' '.join(arguments)} ended with {done.returncode}:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
     return done.stdout
+
+
+def measured(description: str | None, measure: Callable[[int], dict[str, Any]]) -> dict[str, Any]:
+    """What `measure` tells of so many runs as the command line says, which is also printed."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=1000)
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    options = parser.parse_args()
+    told = measure(options.runs)
+    text = json.dumps(told, indent=2)
+    if options.json:
+        options.json.write_text(text + "\n")
+    print(text)
+    return told
 
 
 def _environment(home: Path, directory: Path) -> dict[str, str]:

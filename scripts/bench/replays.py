@@ -9,7 +9,6 @@ store, in which `hwe capture --wheels` put them. Exit code 0 when every run come
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import shutil
@@ -22,7 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from recording import HWE, REPOSITORY, VOUCHERS, hwe, record
+from recording import HWE, REPOSITORY, VOUCHERS, hwe, measured, record
 
 NOBODY = 65534
 
@@ -111,15 +110,7 @@ def measure(runs: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=1000)
-    parser.add_argument("--json", type=Path, metavar="FILE")
-    options = parser.parse_args()
-    told = measure(options.runs)
-    text = json.dumps(told, indent=2)
-    if options.json:
-        options.json.write_text(text + "\n")
-    print(text)
+    told = measured(__doc__, measure)
     sys.exit(0 if {*told["verdicts"], *told["verdicts_at_once"]} == {"same"} else 1)
 
 
