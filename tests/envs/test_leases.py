@@ -13,6 +13,7 @@ import pytest
 import envs
 from envs import EnvCache, capture, evict
 from envs.locks import exclusive
+from envs.trash import discard
 
 BUILD = """
 import sys, envs
@@ -101,7 +102,7 @@ def kill_rounds(cache_root, store, version, start, rounds, seconds):
             with cache.lease(version.hash) as environment:
                 subprocess.run([environment.python, "-c", "import orders.steps"], check=True)
                 root = environment.root
-            os.rename(root, os.path.join(cache.root, "trash", str(random.random())))
+            discard(cache.root, root)
     return EnvCache(cache_root, store)
 
 
