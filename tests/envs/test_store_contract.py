@@ -20,6 +20,7 @@ from envs.manifest import canonical_json
 MANY = 10_000
 
 PUT = "import sys, envs; envs.open_store(sys.argv[2]).put(envs.capture(sys.argv[1]))"
+ASK = "import sys, envs; assert [*envs.open_store(sys.argv[2]).list()] == [sys.argv[1]]"
 PUT_FOR_EVER = """
 import sys, envs
 version = envs.capture(sys.argv[1])
@@ -199,6 +200,13 @@ def test_processes_put_one_version_at_once(store, version, project, place, start
         assert process.communicate() == ("", "")
     assert intact(store, version)
     assert list(store.list()) == [version.hash]
+
+
+def test_processes_that_end_right_after_they_asked_end_well(store, version, place, start):
+    store.put(version)
+    processes = [start(ASK, version.hash, place.address) for _ in range(16)]
+    for process in processes:
+        assert (*process.communicate(), process.returncode) == ("", "", 0)
 
 
 def test_a_killed_put_leaves_nothing_that_is_taken_for_an_artifact(version, project, place, start):
