@@ -42,25 +42,38 @@ def set_by(function, kind, callers=()):
     if tree is None or not tree.body or not isinstance(tree.body[0], ast.FunctionDef):
         return {}
     defined_in = function.__qualname__.rpartition(".")[0].rpartition(".")[2]
-    return Method(kind, code.co_varnames[0], defined_in, (*callers, code)).set_by_all(tree.body[0].body)
+    return Method(function, kind, defined_in, (*callers, code)).set_by_all(tree.body[0].body)
 
 
 class Method:
-    """One of `kind`, from the class `defined_in`. `owner`: its first parameter. `callers`: their codes and its own."""
+    """One of `kind`, from the class `defined_in`. `callers`: the codes of what calls it, and its own."""
 
-    def __init__(self, kind, owner, defined_in, callers):
+    def __init__(self, function, kind, defined_in, callers):
+        code = function.__code__
+        self.owner = code.co_varnames[0]
+        self.parameters = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+        self.locals = {*code.co_varnames, *code.co_cellvars, *code.co_freevars}
+        self.globals = function.__globals__
         self.kind = kind
-        self.owner = owner
         self.defined_in = defined_in
         self.callers = callers
+        self.names = {}  # of the variables of loops, what they are just now
 
     def set_by_all(self, statements):
         found = {}
-        for statement in statements:
+        for number, statement in enumerate(statements):
             if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
                 continue
+            if isinstance(statement, ast.If) and leaves(statement):
+                ways = [
+                    way if any(map(leaves, way)) else [*way, *statements[number + 1 :]] for way in ways_of(statement)
+                ]
+                return {**found, **self.set_by_each(*ways)}
+            for node in ast.walk(statement):
+                for name in self.assigned(node.targets, None) if isinstance(node, ast.Delete) else ():
+                    found.pop(name, None)
             found.update(self.set_by(statement))
-            if any(isinstance(node, ast.Return) for node in ast.walk(statement)):
+            if leaves(statement):
                 break  # what follows is not reached always
         return found
 
@@ -78,7 +91,9 @@ class Method:
             entered = [item.optional_vars for item in statement.items]
             return {**self.assigned(entered, None), **self.set_by_all(statement.body)}
         if isinstance(statement, ast.If):
-            return self.set_by_each(statement.body, statement.orelse)
+            return self.set_by_each(*ways_of(statement))
+        if isinstance(statement, ast.For):
+            return self.set_by_loop(statement)
         if isinstance(statement, getattr(ast, "Match", ())):  # from Python 3.10 on
             last = statement.cases[-1]
             takes_all = isinstance(last.pattern, ast.MatchAs) and last.pattern.pattern is last.guard is None
@@ -90,9 +105,16 @@ class Method:
         return {}
 
     def assigned(self, targets, value):
-        is_own = [isinstance(target, ast.Attribute) and self.is_owner(target.value) for target in targets]
-        names = [target.attr for target, own in zip(targets, is_own) if own]
-        return dict.fromkeys(map(self.stored_as, names), type_of(value))
+        found = {}
+        for target in targets:
+            if isinstance(target, ast.Attribute) and self.is_owner(target.value):
+                if target.attr == "__dict__":
+                    found.update(self.set_by_items(value))
+                else:
+                    found[self.stored_as(target.attr)] = type_of(value)
+            elif isinstance(target, ast.Subscript) and self.is_state(target.value):
+                found.update(dict.fromkeys(self.texts([target.slice]), typing.Any))
+        return found
 
     def declared(self, annotation, otherwise):
         """The type that an annotation names, in a text too: nobody evaluates those of attributes when it is run."""
@@ -105,14 +127,68 @@ class Method:
         found = [self.set_by_all(way) for way in ways if not way or not isinstance(way[-1], ast.Raise)]
         return {name: one for name, one in found[0].items() if all(name in way for way in found)} if found else {}
 
+    def set_by_loop(self, loop):
+        """What a loop over names that stand there sets: in the code, or in a constant of its module or class."""
+        found = {}
+        items = loop.iter
+        is_of_items = isinstance(items, ast.Call) and getattr(items.func, "attr", "") == "items" and not items.args
+        name = loop.target.elts[0] if is_of_items and isinstance(loop.target, ast.Tuple) else loop.target
+        items = self.known(items.func.value if is_of_items else items)
+        if (
+            isinstance(name, ast.Name)
+            and isinstance(items, (tuple, list, set, frozenset, dict))
+            and not any(map(leaves, loop.body))
+        ):
+            for item in items:
+                self.names[name.id] = item
+                found.update(self.set_by_all(loop.body))
+        return found
+
     def set_by_call(self, call):
-        if getattr(call.func, "attr", getattr(call.func, "id", "")) in ("setattr", "__setattr__"):
-            is_told = len(call.args) > 1 and self.is_owner(call.args[0]) and isinstance(call.args[1], ast.Constant)
-            return {call.args[1].value: typing.Any} if is_told else {}
-        if isinstance(call.func, ast.Attribute) and self.is_owner(call.func.value):
-            method = inspect.getattr_static(self.kind, call.func.attr, None)
+        name = getattr(call.func, "attr", getattr(call.func, "id", ""))
+        owner = getattr(call.func, "value", None)
+        is_own = self.is_owner(owner) or (isinstance(owner, ast.Call) and getattr(owner.func, "id", "") == "super")
+        if name in ("setattr", "__setattr__"):
+            args = call.args if is_own else call.args[1:] if call.args and self.is_owner(call.args[0]) else []
+            return dict.fromkeys(self.texts(args[:1]), typing.Any)
+        if name == "update" and self.is_state(owner):
+            found = {item.arg: type_of(item.value) for item in call.keywords if item.arg}
+            return {**found, **(self.set_by_items(call.args[0]) if call.args else {})}
+        if self.is_owner(owner):
+            method = inspect.getattr_static(self.kind, name, None)
             return set_by(method, self.kind, self.callers) if isinstance(method, types.FunctionType) else {}
         return {}
+
+    def set_by_items(self, node):
+        """What a dict sets that becomes the state of the object, or a part of it."""
+        if isinstance(node, ast.Dict):
+            return dict.fromkeys(self.texts(node.keys), typing.Any)
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "dict":
+            return {item.arg: type_of(item.value) for item in node.keywords if item.arg}
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "locals":
+            return dict.fromkeys(self.parameters, typing.Any)
+        known = self.known(node)
+        return {name: typing.Any for name in known if isinstance(name, str)} if isinstance(known, dict) else {}
+
+    def texts(self, nodes):
+        return [text for text in map(self.known, nodes) if isinstance(text, str)]
+
+    def known(self, node):
+        """What is written there, or is a constant of the module or class; None where that cannot be told."""
+        if isinstance(node, ast.Name):
+            return self.names.get(node.id, None if node.id in self.locals else self.globals.get(node.id))
+        if isinstance(node, ast.Attribute) and self.is_owner(node.value):
+            return inspect.getattr_static(self.kind, node.attr, None)
+        try:
+            return ast.literal_eval(node)
+        except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
+            return None
+
+    def is_state(self, node):
+        """Whether this is all that an object holds: `self.__dict__`, or `vars(self)`."""
+        if isinstance(node, ast.Call):
+            return getattr(node.func, "id", "") == "vars" and len(node.args) == 1 and self.is_owner(node.args[0])
+        return isinstance(node, ast.Attribute) and node.attr == "__dict__" and self.is_owner(node.value)
 
     def is_owner(self, node):
         return isinstance(node, ast.Name) and node.id == self.owner
@@ -120,6 +196,19 @@ class Method:
     def stored_as(self, name):
         is_private = name.startswith("__") and not name.endswith("__")
         return "_%s%s" % (self.defined_in.lstrip("_"), name) if is_private else name
+
+
+def ways_of(statement):
+    return [statement.body, statement.orelse]
+
+
+def leaves(node):
+    """Whether it may end the method, or a loop that it is in."""
+    if isinstance(node, (ast.Return, ast.Break, ast.Continue)):
+        return True
+    if isinstance(node, (ast.For, ast.While)):
+        return any(isinstance(item, ast.Return) for item in ast.walk(node))
+    return any(leaves(item) for item in ast.iter_child_nodes(node))
 
 
 def parts_of_target(target):
