@@ -144,6 +144,8 @@ def shape_fault(name: str, old: Shape, new: Shape) -> str | None:
             return f"holds a {kind}, whose fields are pickled in order: {orders}"
     if old.get("items_of") == "" and new.get("items_of"):
         return f"holds a {kind}, which was no {new['items_of']} then, and is without items now"
+    if old.get("callable") and new.get("callable") is False:
+        return f"holds {kind} by its name, and nothing that can be called has that name now"
     return old.get("rebuilt")
 
 

@@ -12,6 +12,9 @@ from .failures import safe_text
 
 UNKNOWN = object()
 
+# They look into the object and its class, and nowhere else.
+GETTERS = (object.__getattribute__, types.SimpleNamespace.__getattribute__)
+
 
 class Missing:
     """In place of what is not there. `why`: in words."""
@@ -37,22 +40,36 @@ def attribute_of(owner, name):
 
 def method_of(receiver, name):
     """A method of an object, or what is `Missing`; UNKNOWN, what is no method, or may be there in another way."""
-    item = inspect.getattr_static(receiver, name, None)
+    item = inspect.getattr_static(receiver, name, UNKNOWN)
     if isinstance(item, types.FunctionType) and name not in getattr(receiver, "__dict__", ()):
         return types.MethodType(item, receiver)
     kind = type(receiver)
-    is_usual = kind.__getattribute__ is object.__getattribute__ and not hasattr(kind, "__getattr__")
-    if item is None and is_usual and not hasattr(kind, name) and not may_be_set_by(kind, name):
+    is_usual = kind.__getattribute__ in GETTERS and not hasattr(kind, "__getattr__")
+    if item is UNKNOWN and is_usual and not hasattr(kind, name) and not may_be_set_by(kind, name):
         return Missing("which is not there")
     return UNKNOWN
 
 
 def may_be_set_by(kind, name):
     """Whether a method of the class sets such an attribute, or one that nobody knows the name of."""
-    functions = [item for base in kind.__mro__ for item in vars(base).values() if isinstance(item, types.FunctionType)]
-    for code in (inspect.unwrap(function).__code__ for function in functions):
-        if not {"setattr", "__setattr__", "__dict__", "vars"}.isdisjoint(code.co_names):
-            return True
-        if any(one.opname == "STORE_ATTR" and one.argval == name for one in dis.get_instructions(code)):
+    return any(may_be_set_in(vars(base), name) for base in kind.__mro__)
+
+
+def may_be_set_in(namespace, name, or_any=True):
+    """As `may_be_set_by`, by the functions of a class or module, and those of its classes."""
+    for item in namespace.values():
+        if isinstance(item, type) and item.__module__ == namespace.get("__name__"):
+            if may_be_set_in(vars(item), name, or_any):
+                return True
+        elif isinstance(item, types.FunctionType) and sets(inspect.unwrap(item).__code__, name, or_any):
             return True
     return False
+
+
+def sets(code, name, or_any):
+    """Whether code, or a function inside of it, sets such an attribute, or one that nobody knows the name of."""
+    if or_any and not {"setattr", "__setattr__", "__dict__", "vars"}.isdisjoint(code.co_names):
+        return True
+    if any(one.opname == "STORE_ATTR" and one.argval == name for one in dis.get_instructions(code)):
+        return True
+    return any(sets(item, name, or_any) for item in code.co_consts if isinstance(item, types.CodeType))

@@ -53,7 +53,10 @@ class Fitness:
 
     def add(self, value, path):
         # What the pickle found by its name is as the module has it.
-        is_outside = isinstance(value, OUTSIDE) or id(value) in self.names
+        is_named = id(value) in self.names
+        is_outside = is_named or isinstance(value, OUTSIDE)
+        if is_named and not isinstance(value, type):
+            self.shapes[self.names[id(value)]] = {"callable": callable(value)}
         if type(value) not in PLAIN and not is_outside and id(value) not in self.seen:
             self.seen[id(value)] = value  # kept, so that no other object gets its id
             self.queue.append((value, path))

@@ -19,7 +19,7 @@ from .fitness import Fitness
 from .functions import FunctionNotFound, find_function, imported, takes_context
 from .names import missing_from
 from .project import PYTHON
-from .templates import Scope, render
+from .templates import Scope, look_up, paths_in, render
 
 
 def inspect(template, payloads):
@@ -108,9 +108,10 @@ def fault_of_step(step, scope):
         kwargs = render(step["kwargs"], scope)
     except BaseException as error:
         return "state will not load", text_of(error), False
-    method = method_in([step["args"], step["kwargs"]], [args, kwargs])
-    if method is not None:
-        return "state will not load", "%s is given a method: %s" % (name, method.__name__), True
+    for path, is_whole in paths_in([step["args"], step["kwargs"]]):
+        what = unfit_for_template(look_up(path, scope), is_whole)
+        if what:
+            return "state will not load", "%s is given %s, where {{%s}} stands" % (name, what, path), True
     for called, is_doubt in ((function, False), (_inspect.unwrap(function), True)):
         if is_generator(called):
             return "signature", "%s yields: a generator cannot be recorded as a result" % name, is_doubt
@@ -142,15 +143,14 @@ def fault_of_call(name, function, args, kwargs):
     return None, "", False
 
 
-def method_in(template, rendered):
-    """The method that stands where a template is, or None: what was a property may be one now."""
-    if isinstance(template, str):
-        return rendered if isinstance(rendered, types.MethodType) else None
-    if not isinstance(template, (list, dict)):
-        return None
-    keys = template if isinstance(template, dict) else range(len(template))
-    found = (method_in(template[key], rendered[key]) for key in keys)
-    return next((method for method in found if method is not None), None)
+def unfit_for_template(value, is_whole):
+    """What a value is that a template rarely means: what was a property may be a method now."""
+    kind = type(value)
+    if isinstance(value, types.MethodType):
+        return "the method %s" % value.__name__
+    if not is_whole and kind.__str__ is object.__str__ and kind.__repr__ is object.__repr__:
+        return "no text but the address of a %s" % kind.__qualname__
+    return ""
 
 
 def is_generator(function):

@@ -14,7 +14,7 @@ import sys
 import types
 
 from . import project
-from .attributes import UNKNOWN, Missing, attribute_of, method_of
+from .attributes import UNKNOWN, Missing, attribute_of, may_be_set_in, method_of
 from .binding import unbound
 from .decorators import layers
 from .failures import safe_text
@@ -50,8 +50,12 @@ def missing_from(functions):
     return [[verdict, words] for words, verdict in faults.items()]
 
 
-def is_of_project(function):
-    file = getattr(sys.modules.get(function.__module__), "__file__", None) or ""
+def is_of_project(thing):
+    return is_in_project(sys.modules.get(thing.__module__))
+
+
+def is_in_project(module):
+    file = getattr(module, "__dict__", {}).get("__file__") or ""
     return any(file.startswith(path.rstrip("/") + "/") for path in project.import_paths)
 
 
@@ -167,12 +171,20 @@ class Reader(ast.NodeVisitor):
                     owner_name = getattr(owner, "__name__", "?")
                     self.fault("step missing", "names %s of %s, %s" % (node.attr, owner_name, item.why))
                 return item
-            if owner is not UNKNOWN and not isinstance(owner, Missing) and is_of_project(type(owner)):
+            if is_of_project(type(owner)) or type(owner) is types.SimpleNamespace:
                 item = method_of(owner, node.attr)
-                if isinstance(item, Missing) and id(node) in self.called:
-                    self.fault("step missing", "calls %s of a %s, %s" % (node.attr, type(owner).__name__, item.why))
+                if isinstance(item, Missing) and (id(node) in self.called or not self.may_be_set(owner, node.attr)):
+                    verb = "calls" if id(node) in self.called else "names"
+                    told = (verb, node.attr, type(owner).__name__, item.why)
+                    self.fault("step missing", "%s %s of a %s, %s" % told)
                 return item
         return UNKNOWN
+
+    def may_be_set(self, owner, name):
+        """Whether some function of the project sets such an attribute in whatever it is given."""
+        at_hand = {self.function.__module__, type(owner).__module__}
+        modules = [module for module in list(sys.modules.values()) if is_in_project(module)]
+        return any(may_be_set_in(vars(module), name, module.__name__ in at_hand) for module in modules)
 
     def is_set_later(self, name):
         functions = [item for item in self.globals.values() if isinstance(item, types.FunctionType)]

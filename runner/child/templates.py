@@ -44,6 +44,15 @@ def render(value, scope):
     return _TEMPLATE.sub(lambda match: str(look_up(match.group(1) or match.group(2), scope)), value)
 
 
+def paths_in(value):
+    """[path, whether it is all of its text] of each template in a value."""
+    if isinstance(value, (list, dict)):
+        items = value if isinstance(value, list) else value.values()
+        return [told for item in items for told in paths_in(item)]
+    found = _TEMPLATE.finditer(value) if isinstance(value, str) else ()
+    return [(match.group(1) or match.group(2), match.group() == value) for match in found]
+
+
 def look_up(path, scope):
     """The value at `name.key.attribute[0]`. Nothing is ever evaluated or called."""
     position, value, first = 0, None, True

@@ -172,6 +172,12 @@ more("init unpacks containers", "        self.x, self.q = [1], [2]\n", STATE, "w
 more("init after an assignment", "        y = x\n        self.more(y)\n    def more(self, y):\n        self.q = y\n", STATE, "without the 'q'")
 more("init recursion", "        self.more()\n    def more(self):\n        self.__init__(1)\n        self.more()\n", OK)
 edited("init decorated", IN, [("    def __init__", "    @logged\n    def __init__"), ("self.tags = []\n", "self.tags = []\n        self.q = 1\n"), ("class P", "import functools\ndef logged(f):\n    @functools.wraps(f)\n    def inner(*args):\n        return f(*args)\n    return inner\nclass P")], STATE, "without the 'q'")
+# what is pickled by its name
+BY_NAME = "def handle(x):\n    return x\n" + USE % "{'handler': handle}"
+edited("function by name edited", BY_NAME, [("return x\n", "return x + 1\n")], OK)
+edited("function by name is a number now", BY_NAME, [("def handle(x):\n    return x\n", "handle = 3\n"), ("'handler': handle", "'handler': 1")], STATE, "holds handle by its name, and nothing that can be called has that name now")
+edited("function by name is a class now", BY_NAME, [("def handle(x):\n    return x\n", "class handle:\n    pass\n")], OK)
+edited("function by name is an object now", BY_NAME, [("def handle(x):\n    return x\n", "import functools\nhandle = functools.partial(print)\n")], OK)
 # constructors: names that stand there, and not as attributes
 NAMED = [("class P", "NAMES = ('q', 'r')\nDEFAULTS = {'q': 1, 'r': 2}\nclass P")]
 def named(name, lines, verdict, word=""):
