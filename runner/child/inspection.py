@@ -104,12 +104,13 @@ def fault_of_step(step, scope):
         detail = "%s: %s: %s" % (name, type(error).__name__, text_of(error))
         return "signature" if is_there else "candidate does not import", detail, False
     try:
+        templates = [step["args"], step["kwargs"]]
         args = render(step["args"], scope)
         kwargs = render(step["kwargs"], scope)
+        given = [(path, unfit_for_template(look_up(path, scope), is_whole)) for path, is_whole in paths_in(templates)]
     except BaseException as error:
         return "state will not load", text_of(error), False
-    for path, is_whole in paths_in([step["args"], step["kwargs"]]):
-        what = unfit_for_template(look_up(path, scope), is_whole)
+    for path, what in given:
         if what:
             return "state will not load", "%s is given %s, where {{%s}} stands" % (name, what, path), True
     for called, is_doubt in ((function, False), (_inspect.unwrap(function), True)):
@@ -147,7 +148,7 @@ def unfit_for_template(value, is_whole):
     """What a value is that a template rarely means: what was a property may be a method now."""
     kind = type(value)
     if isinstance(value, types.MethodType):
-        return "the method %s" % value.__name__
+        return "the method %s" % getattr(value, "__name__", "of a %s" % type(value.__self__).__name__)
     if not is_whole and kind.__str__ is object.__str__ and kind.__repr__ is object.__repr__:
         return "no text but the address of a %s" % kind.__qualname__
     return ""
