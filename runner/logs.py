@@ -76,12 +76,14 @@ def _without_gaps(then: list[str], now: list[str]) -> list[str]:
 
 
 def _lines(text: str) -> Iterator[str]:
-    for line in text.split("\n"):
-        if _OURS.search(line):
-            continue
-        for pattern, instead in _NOT_COMPARED:
-            line = pattern.sub(instead, line)  # noqa: PLW2901 - one after the other
-        yield line
+    return (comparable(line) for line in text.split("\n") if not _OURS.search(line))
+
+
+def comparable(line: str) -> str:
+    """A line without what says where something lies."""
+    for pattern, instead in _NOT_COMPARED:
+        line = pattern.sub(instead, line)
+    return line
 
 
 def _shown(line: str | None) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from runner.ledger import StepRecord
-from runner.logs import difference
+from runner.logs import comparable, difference
 from runner.outcome import StepError, StepOutcome
 from runner.payload import Payload
 
@@ -122,11 +122,12 @@ def _said(error: StepError | None) -> str:
 
 
 def _identity(error: dict[str, Any] | None) -> object:
-    """What makes an error the same: its type, its message and its causes; not where its files lie."""
+    """What makes an error the same: its type, its message and its causes; not where something lies."""
     if error is None:
         return None
     members = [_identity(member) for member in error.get("exceptions") or ()]
-    return error.get("module"), error.get("type"), error.get("message"), _identity(error.get("cause")), members
+    message = comparable(str(error.get("message")))
+    return error.get("module"), error.get("type"), message, _identity(error.get("cause")), members
 
 
 def without_logs(
