@@ -14,11 +14,12 @@ import types
 
 from .annotations import UNKNOWN
 from .binding import mistyped, signature_of
-from .decorators import layers
+from .decorators import hands_on_alone, layers
 from .fitness import Fitness
 from .functions import FunctionNotFound, find_function, imported, takes_context
 from .names import missing_from
 from .project import PYTHON
+from .readings import unread
 from .templates import Scope, look_up, paths_in, render
 
 
@@ -124,7 +125,7 @@ def fault_of_step(step, scope):
 def fault_of_call(name, function, args, kwargs):
     """As `fault_of_step`, of a call with these arguments."""
     # A decorator may add something, or take something away: what does not bind behind one did so until now.
-    is_told = False
+    is_told, is_as_given = False, True
     for number, layer in enumerate(layers(function, args, kwargs)):
         if number and is_generator(layer.function):
             return "signature", "%s yields: a generator cannot be recorded as a result" % name, True
@@ -139,6 +140,12 @@ def fault_of_call(name, function, args, kwargs):
         unfit = mistyped(layer.function, bound) if layer.is_passed_on else None
         if unfit is not None:
             return "signature", "%s is given a %s that is a %s, and says %s now" % (name, *unfit), True
+        own = getattr(function, "__self__", UNKNOWN)
+        given = {key: value for key, value in bound.arguments.items() if value is not own}
+        lacks = unread(layer.function, given) if layer.is_passed_on and is_as_given else ""
+        if lacks:
+            return "signature", lacks, True
+        is_as_given = is_as_given and hands_on_alone(layer.function)
     if not is_told:
         return "signature", "%s does not tell what it takes" % name, False
     return None, "", False
