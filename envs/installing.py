@@ -24,13 +24,12 @@ TAIL_LINES = 4
 # Below this nothing can be installed, so a failure beside it needs no other explanation.
 FULL_BYTES = 1024**2
 
-# They would point uv or the interpreter under it at something else than the layer, or have it break what it says into
-# lines of that width, of which the last few would no longer be the cause.
+# They would point uv at something else than the layer, or have it break what it says into lines of that width, of which
+# the last few would no longer be the cause.
 _MISLEADING = (
-    "COLUMNS",
-    "VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "UV_SYSTEM_PYTHON",
-    "UV_PYTHON", "UV_PROJECT_ENVIRONMENT", "UV_TARGET", "UV_PREFIX", "UV_CONSTRAINT", "UV_OVERRIDE",
-    "UV_NO_VERIFY_HASHES", "UV_PYTHON_PREFERENCE", "UV_BREAK_SYSTEM_PACKAGES",
+    "COLUMNS", "VIRTUAL_ENV", "CONDA_PREFIX", "UV_SYSTEM_PYTHON", "UV_PYTHON", "UV_PROJECT_ENVIRONMENT", "UV_TARGET",
+    "UV_PREFIX", "UV_CONSTRAINT", "UV_OVERRIDE", "UV_NO_VERIFY_HASHES", "UV_PYTHON_PREFERENCE",
+    "UV_BREAK_SYSTEM_PACKAGES", "UV_WORKING_DIR",
 )  # fmt: skip
 
 
@@ -176,10 +175,17 @@ def _quarrelling(root: str) -> list[str]:
 
 
 def _environ(*, offline: bool) -> dict[str, str]:
-    environ = {key: value for key, value in os.environ.items() if key not in _MISLEADING}
+    # PYTHONPYCACHEPREFIX, say, or PYTHONOPTIMIZE would leave a layer without the bytecode that its steps look for.
+    environ = {
+        key: value for key, value in os.environ.items() if key not in _MISLEADING and not key.startswith("PYTHON")
+    }
     # Copies: a step that changes a file of a package in place would, through a hard link, change it in uv's
-    # cache and so in every layer built from it later.
-    environ.setdefault("UV_LINK_MODE", "copy")
+    # cache and so in every layer built from it later. Links would leave with that cache.
+    if environ.get("UV_LINK_MODE") in (None, "symlink"):
+        environ["UV_LINK_MODE"] = "copy"
+    for name in ("UV_CACHE_DIR", "UV_CONFIG_FILE"):  # they count from here, and uv is run in the layer
+        if name in environ:
+            environ[name] = os.path.abspath(environ[name])
     environ |= {
         "UV_PYTHON_DOWNLOADS": "never",
         # Nobody edits a layer, so no import needs to look at the source.

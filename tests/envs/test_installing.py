@@ -5,6 +5,8 @@ import hashlib
 import subprocess
 import zipfile
 
+import pytest
+
 from envs import EnvCache, capture, inspect_layer
 
 
@@ -48,3 +50,33 @@ def test_of_packages_that_ship_one_file_the_last_by_name_has_it_in_every_build(t
         (log,) = (tmp_path / f"cache-{number}/logs").iterdir()
         again = [line.split()[-2] for line in log.read_text().splitlines() if "--reinstall-package" in line]
         assert again == ["alpha", "zulu"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PYTHONPYCACHEPREFIX", "{}/elsewhere"),
+        ("PYTHONOPTIMIZE", "2"),
+        ("UV_LINK_MODE", "symlink"),
+        ("UV_WORKING_DIR", "{}"),
+        ("UV_CACHE_DIR", "cache-of-uv"),
+        ("UV_CONFIG_FILE", "uv.toml"),
+    ],
+)
+def test_what_a_user_set_for_other_work_makes_no_other_layer(tmp_path, project, store, monkeypatch, name, value):
+    wheels = tmp_path / "wheels"
+    wheels.mkdir()
+    (project / "requirements.txt").write_text(wheel(wheels, "alpha", {"alpha.py": "WHO = 'alpha'\n"}))
+    monkeypatch.setenv("UV_FIND_LINKS", str(wheels))
+    monkeypatch.setenv("UV_NO_INDEX", "1")
+    monkeypatch.setenv(name, value.format(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "uv.toml").touch()
+    version = capture(project)
+    store.put(version)
+    with EnvCache(tmp_path / "cache", store).lease(version.hash) as environment:
+        (source,) = environment.layer_root.rglob("alpha.py")
+        assert not (environment.layer_root / "cache-of-uv").exists()
+        assert not source.is_symlink()
+        (bytecode,) = (source.parent / "__pycache__").glob("alpha.*.pyc")
+        assert ".opt-" not in bytecode.name
