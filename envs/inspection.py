@@ -119,12 +119,15 @@ def inspect_layer(cache_root: str, key: str) -> Inspected | None:
             try:
                 with open(os.path.join(root, LAYER_MARKER), "rb") as file:
                     marker = file.read()
+            except FileNotFoundError:
+                return None
+            try:
                 with open(os.path.join(root, LAYER_FILES), "rb") as file:
                     data = file.read()
             except FileNotFoundError:
-                if not os.path.exists(os.path.join(root, LAYER_MARKER)):
-                    return None
-                return Inspected(key, "unknown", ("it was built by a release that kept no list of its files",))
+                if b'"files_sha256"' not in marker:
+                    return Inspected(key, "unknown", ("it was built by a release that kept no list of its files",))
+                data = b""
             problems = list(layer_problems(root, data, marker))
         finally:
             os.close(descriptor)

@@ -230,12 +230,12 @@ def layer_problems(root: str, data: bytes, marker: bytes) -> Iterator[str]:
     found = {
         path: status
         for path, status in files_below(root)
-        # Links lead to the interpreter. What else is beside bytecode was left there by whoever ran it; no import reads
-        # it, except that under `python -O`, which no step runs under.
+        # Links lead to the interpreter, and none of a package's files is one. What else is beside bytecode was left
+        # there by whoever ran it; no import reads it, except that under `python -O`, which no step runs under.
         if path in known
         or not (
             path in (MARKER, FILES)
-            or stat.S_ISLNK(status.st_mode)
+            or (stat.S_ISLNK(status.st_mode) and not path.startswith("lib/"))
             or ("/__pycache__/" in path and (not path.endswith(".pyc") or ".opt-" in path))
         )
     }

@@ -180,7 +180,9 @@ LAYER_DAMAGES = {
     ".pyc has another content": lambda layer: in_place(next(layer.rglob("six*.pyc")), b"six", b"xis"),
     ".pyc does not belong to it": lambda layer: (six_of(layer).parent / "__pycache__/json.cpython-311.pyc").touch(),
     "pyvenv.cfg is missing": lambda layer: (layer / "pyvenv.cfg").unlink(),
+    "json.py does not belong to it": lambda layer: (six_of(layer).parent / "json.py").symlink_to("/dev/null"),
     ".hwe-files.json is not what was written": lambda layer: in_place(layer / ".hwe-files.json", b"six", b"xis"),
+    ".hwe-files.json is not what": lambda layer: (layer / ".hwe-files.json").unlink(),
 }
 
 
