@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable
 from hashlib import file_digest
 
+from envs.child_processes import started
 from envs.errors import StoreUnusable, WheelsUnusable, build_failed
 from envs.indexes import Indexes, named_indexes
 from envs.interpreters import Interpreter, find_interpreter
@@ -117,16 +118,14 @@ def _build(
         "--requirement", "requirements.txt", "--wheel-dir", ".",
         "--no-input", "--disable-pip-version-check", "--progress-bar", "off", "--no-color",
     ]  # fmt: skip
-    with subprocess.Popen(
-        command, cwd=folder, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        text=True, errors="replace",
-    ) as process:  # fmt: skip
+    with started(command, cwd=folder, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
         assert process.stdout is not None
         lines = []
         for line in process.stdout:
-            lines.append(line.strip())
+            lines.append(line.decode("utf-8", "replace").strip())
             if lines[-1].startswith(_TOLD):
                 on_progress(lines[-1])
+        process.wait()
     if process.returncode:
         told = [line for line in lines if line and not line.startswith(("WARNING", "[notice]", "Looking in"))]
         raise build_failed("getting the wheels of the lock", " | ".join(told[-_TAIL_LINES:]), None)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from envs import WheelList, capture, store_wheels
-from runner.cli import render
+from runner.cli import ended_by_sigterm, render
 from runner.cli.installation import opened
 from runner.cli.progress import reporter
 from runner.settings import load_settings
@@ -27,7 +27,7 @@ def capture_command(
 
     With --wheels its dependencies can be installed for ever, whatever becomes of the package index.
     """
-    with opened(load_settings(project, captures=True)) as installation:
+    with ended_by_sigterm(), opened(load_settings(project, captures=True)) as installation:
         version = capture(project)
         installation.keep(version)
         document: dict[str, Any] = {

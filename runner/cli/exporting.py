@@ -16,7 +16,7 @@ import typer
 from envs import ArtifactStore, store_wheels
 from runner.bundle import Bundle
 from runner.bundling import check_redactions, write_bundle
-from runner.cli import complain, render
+from runner.cli import complain, ended_by_sigterm, render
 from runner.cli.installation import opened
 from runner.cli.progress import reporter
 from runner.errors import UsageError
@@ -52,7 +52,7 @@ def export_command(
     """
     if os.path.lexists(target):
         raise UsageError(f"{target} is there already: choose another name, or remove it")
-    with opened(load_settings(HERE)) as installation:
+    with ended_by_sigterm(), opened(load_settings(HERE)) as installation:
         recorded = installation.ledger.recorded(run_id)
         run, payload = recorded.run, installation.values.payload
         redaction = check_redactions(redact or [], recorded)

@@ -39,6 +39,22 @@ def test_warm(site, slow, number, more):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_storing_wheels(site, slow, number, tmp_path):
+    site.environment |= {
+        "PIP_FIND_LINKS": slow.environment["UV_FIND_LINKS"],
+        "TMPDIR": str(tmp_path / "temporary"),
+    }
+    (tmp_path / "temporary").mkdir()
+    with site.start("capture", "--wheels") as storing:
+        slow.wait_for_builder()
+        storing.send_signal(number)
+        assert storing.wait() == 128 + number
+    slow.wait_for_no_builder()
+    assert not list((tmp_path / "temporary").glob("hwe-*"))
+    assert "Traceback" not in site.log()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_worker_and_the_next_one_goes_on(site, slow, number):
     gate = site.root / "open"
     gate.touch()
