@@ -21,7 +21,7 @@ _FIRST = b'"files":[["'
 _WINDOW_BYTES = 16 * 1024
 
 # Said of the file itself, by a bad disk or after somebody's chmod; what else goes wrong with reading passes.
-_UNREADABLE = (errno.EIO, errno.EACCES, errno.EPERM)
+UNREADABLE = (errno.EIO, errno.EACCES, errno.EPERM)
 
 # Beyond this a look at one file would cost a step more than a millisecond: then its size has to do.
 SAMPLED_BYTES = 1024**2
@@ -74,7 +74,7 @@ def file_problem(path: str, file: FileEntry, status: os.stat_result) -> str | No
             if hashlib.file_digest(content, "sha256").hexdigest() != file.sha256:
                 return "has another content"
     except OSError as error:
-        if error.errno not in _UNREADABLE:
+        if error.errno not in UNREADABLE:
             raise
         return f"cannot be read ({error.strerror})"
     return None

@@ -16,7 +16,7 @@ from typing import Literal
 
 from envs.bytecode import compiled_digest
 from envs.errors import CacheUnusable, EnvsError, explain_os_error
-from envs.file_lists import file_problem, files_below, sampled_problem
+from envs.file_lists import UNREADABLE, file_problem, files_below, sampled_problem
 from envs.layers import FILES as LAYER_FILES
 from envs.layers import MARKER as LAYER_MARKER
 from envs.layers import layer_problems
@@ -91,12 +91,14 @@ def inspect_environment(
                 return None
             try:
                 manifest = _manifest(root, code_version_hash, store)
+                if manifest is None:
+                    problems = [f"{MANIFEST} is not that of this code version"]
+                else:
+                    problems = [*_problems(root, manifest), *_lost_layer(environment)]
             except EnvsError as error:
                 return Inspected(code_version_hash, "unknown", (str(error),))
-            if manifest is None:
-                problems = [f"{MANIFEST} is not that of this code version"]
-            else:
-                problems = [*_problems(root, manifest), *_lost_layer(environment)]
+            except OSError as error:
+                problems = [_unreadable(root, error)]
         finally:
             os.close(descriptor)
         put_aside = None if read_only else lambda: quarantine_environment(cache_root, code_version_hash)
@@ -124,7 +126,9 @@ def inspect_layer(cache_root: str, key: str) -> Inspected | None:
             try:
                 with open(os.path.join(root, LAYER_FILES), "rb") as file:
                     data = file.read()
-            except FileNotFoundError:
+            except OSError as error:
+                if error.errno not in (errno.ENOENT, *UNREADABLE):
+                    raise
                 if b'"files_sha256"' not in marker:
                     return Inspected(key, "unknown", ("it was built by a release that kept no list of its files",))
                 data = b""
@@ -134,6 +138,14 @@ def inspect_layer(cache_root: str, key: str) -> Inspected | None:
         return _inspected(key, problems, None if read_only else lambda: quarantine_layer(cache_root, key))
     except OSError as error:
         raise CacheUnusable(cache_root, explain_os_error(error)) from error
+
+
+def _unreadable(root: str, error: OSError) -> str:
+    """What is wrong with a file that a bad disk, or somebody's chmod, keeps to itself. Raises any other error."""
+    if error.errno not in UNREADABLE:
+        raise error
+    name = os.path.relpath(os.fsdecode(error.filename), root) if error.filename else "a file"
+    return f"{name} cannot be read ({error.strerror})"
 
 
 def _inspected(name: str, problems: list[str], put_aside: Callable[[], str | None] | None) -> Inspected:

@@ -76,6 +76,17 @@ def test_verify_puts_a_damaged_environment_aside(site, cache):
     assert list(cache.hashes()) == [second]
 
 
+@pytest.mark.parametrize("name", [".hwe-manifest.json", "pyvenv.cfg"])
+def test_verify_goes_on_after_what_cannot_be_read(site, cache, without_privilege, name):
+    first, second = site.hashes
+    (site.home / "cache/versions" / first / name).chmod(0)
+    done = site.hwe("cache", "verify", prefix=without_privilege)
+    assert done.returncode == 1
+    assert f"{name} cannot be read (Permission denied): moved to" in done.stderr
+    assert "2 environments read, 1 of them not what was built" in done.stdout
+    assert list(cache.hashes()) == [second]
+
+
 def test_sizes_and_ages():
     assert [parse_size(text) for text in ("5G", "500M", "1.5 GiB", "77", "2kb")] == [
         5 * 1024**3,
