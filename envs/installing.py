@@ -214,4 +214,6 @@ def is_disk_full(path: str, output: str) -> bool:
 def _tail(output: str) -> str:
     lines = [line.strip(" ×╰─▶├│") for line in output.splitlines()]
     lines = [line for line in lines if line and not line.startswith(("Resolved ", "Using Python ", "warning:"))]
-    return " | ".join(lines[-TAIL_LINES:])
+    # What is wrong with a hash are lines enough to hide of which package.
+    first = [line for line in lines[:-TAIL_LINES] if line.startswith("error:")]
+    return " | ".join(first + lines[-TAIL_LINES:])

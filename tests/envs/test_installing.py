@@ -7,7 +7,7 @@ import zipfile
 
 import pytest
 
-from envs import EnvCache, capture, inspect_layer
+from envs import EnvCache, EnvironmentBuildFailed, capture, inspect_layer
 
 
 def wheel(folder, name, files):
@@ -80,3 +80,14 @@ def test_what_a_user_set_for_other_work_makes_no_other_layer(tmp_path, project, 
         assert not source.is_symlink()
         (bytecode,) = (source.parent / "__pycache__").glob("alpha.*.pyc")
         assert ".opt-" not in bytecode.name
+
+
+def test_whose_hash_is_another_is_told_in_the_one_line(tmp_path, project, store, monkeypatch):
+    line = wheel(tmp_path, "alpha", {"alpha.py": ""})
+    monkeypatch.setenv("UV_FIND_LINKS", str(tmp_path))
+    monkeypatch.setenv("UV_NO_INDEX", "1")
+    (project / "requirements.txt").write_text(line.partition("sha256:")[0] + "sha256:" + "0" * 64 + "\n")
+    version = capture(project)
+    store.put(version)
+    with pytest.raises(EnvironmentBuildFailed, match=r"alpha==1\.0.*Expected.*sha256:0000"):
+        EnvCache(tmp_path / "cache", store).lease(version.hash).__enter__()
