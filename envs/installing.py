@@ -4,6 +4,7 @@ import contextlib
 import csv
 import glob
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -175,10 +176,10 @@ def _quarrelling(root: str) -> list[str]:
 
 
 def _environ(*, offline: bool) -> dict[str, str]:
-    # PYTHONPYCACHEPREFIX, say, or PYTHONOPTIMIZE would leave a layer without the bytecode that its steps look for.
-    environ = {
-        key: value for key, value in os.environ.items() if key not in _MISLEADING and not key.startswith("PYTHON")
-    }
+    # PYTHONPYCACHEPREFIX, or PYTHONOPTIMIZE, would leave a layer without the bytecode that its steps look for. Those
+    # with an underline are for others: PYTHON_KEYRING_BACKEND, say, for who knows the index's password.
+    is_of_python = re.compile("PYTHON[A-Z]").match
+    environ = {key: value for key, value in os.environ.items() if key not in _MISLEADING and not is_of_python(key)}
     # Copies: a step that changes a file of a package in place would, through a hard link, change it in uv's
     # cache and so in every layer built from it later. Links would leave with that cache.
     if environ.get("UV_LINK_MODE") in (None, "symlink"):
