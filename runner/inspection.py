@@ -51,18 +51,21 @@ class Inspection:
         began_on = {step.step_key: step.code_version_hash or run.code_version_hash for step in history.steps}
         parts: dict[str, Payload] = {}
         uses: dict[str, list[str]] = {task.task_id: [] for task in tasks}
+        done: dict[str, list[str]] = {task.task_id: [] for task in tasks}
         for (key, part), result in history.parts().items():
             if key in uses:
                 name = f"ctx.step({part!r}) of {key}"
                 parts[name] = history.payload(result)
                 versions[name] = began_on.get(key, run.code_version_hash)
                 uses[key].append(name)
+                done[key].append(part)
         steps = []
         for task in tasks:
             args, kwargs = list(task.args), dict(task.kwargs)
             found = sorted(references([args, kwargs]) & set(results))
             used = [*found, *uses[task.task_id]]
-            steps.append({"key": task.task_id, "function": task.function, "args": args, "kwargs": kwargs, "uses": used})
+            called: dict[str, Any] = {"key": task.task_id, "function": task.function, "args": args, "kwargs": kwargs}
+            steps.append({**called, "uses": used, "done": done[task.task_id]})
         keys = {task.result_key for task in to_come if task.result_key}
         scope = {
             **definition.variables,
@@ -85,7 +88,7 @@ class Inspection:
 
     def of_code_alone(self) -> Inspection:
         """What holds for all runs with these functions to come."""
-        steps = [{**step, "args": [], "kwargs": {}, "uses": []} for step in self.steps]
+        steps = [{**step, "args": [], "kwargs": {}, "uses": [], "done": []} for step in self.steps]
         return replace(self, steps=steps, results={}, parts={}, versions={}, scope={}, code_alone=True)
 
     def request(self, version: str) -> StepRequest:

@@ -57,19 +57,28 @@ def may_be_set_by(kind, name):
 
 def may_be_set_in(namespace, name, or_any=True):
     """As `may_be_set_by`, by the functions of a class or module, and those of its classes."""
-    for item in namespace.values():
-        if isinstance(item, type) and item.__module__ == namespace.get("__name__"):
-            if may_be_set_in(vars(item), name, or_any):
-                return True
-        elif isinstance(item, types.FunctionType) and sets(inspect.unwrap(item).__code__, name, or_any):
-            return True
-    return False
+    return any(sets(code, name, or_any) for code in codes_in(namespace))
 
 
 def sets(code, name, or_any):
-    """Whether code, or a function inside of it, sets such an attribute, or one that nobody knows the name of."""
+    """Whether code sets such an attribute, or one that nobody knows the name of."""
     if or_any and not {"setattr", "__setattr__", "__dict__", "vars"}.isdisjoint(code.co_names):
         return True
-    if any(one.opname == "STORE_ATTR" and one.argval == name for one in dis.get_instructions(code)):
-        return True
-    return any(sets(item, name, or_any) for item in code.co_consts if isinstance(item, types.CodeType))
+    return any(one.opname == "STORE_ATTR" and one.argval == name for one in dis.get_instructions(code))
+
+
+def codes_in(namespace):
+    """The code of all functions of a class or module, of its classes, and of what is made inside of them."""
+    for item in list(namespace.values()):
+        if isinstance(item, type) and item.__module__ == namespace.get("__name__"):
+            yield from codes_in(vars(item))
+        function = item.fget if isinstance(item, property) else getattr(item, "__func__", item)
+        if isinstance(function, types.FunctionType):
+            yield from with_inner(inspect.unwrap(function).__code__)
+
+
+def with_inner(code):
+    yield code
+    for item in code.co_consts:
+        if isinstance(item, types.CodeType):
+            yield from with_inner(item)

@@ -10,6 +10,7 @@ sound code may give too: it is one if the code that the run has had until now do
 """
 
 import inspect as _inspect
+import re
 import types
 
 from .annotations import UNKNOWN
@@ -17,7 +18,7 @@ from .binding import mistyped, signature_of
 from .decorators import hands_on_alone, layers
 from .fitness import Fitness
 from .functions import FunctionNotFound, find_function, imported, takes_context
-from .names import missing_from
+from .names import is_said, missing_from
 from .project import PYTHON
 from .readings import unread
 from .templates import Scope, look_up, paths_in, render
@@ -27,9 +28,10 @@ def inspect(template, payloads):
     """Findings on all steps of `template`: {"steps", "scope", "results", "parts", "pending", "look_into",
     "code_alone"}.
 
-    `results` and `parts`, of steps, are recorded values by name; a step says in "uses" which of them it needs. The
-    objects of those in `look_into` are compared with their classes. "shapes" are told by value, and in it by class: see
-    shapes.py. `code_alone`: what holds for every run, which is whether the functions find what they name.
+    `results` and `parts`, of steps, are recorded values by name; a step says in "uses" which of them it needs, and in
+    "done" what ctx.step has recorded of it. The objects of those in `look_into` are compared with their classes.
+    "shapes" are told by value, and in it by class: see shapes.py. `code_alone`: what holds for every run, which is
+    whether the functions find what they name.
     """
     if template["code_alone"]:
         return {"findings": [found for step in template["steps"] for found in faults_of_code(step)], "shapes": {}}
@@ -56,12 +58,23 @@ def inspect(template, payloads):
                 if name in step["uses"]
             ]
     for step in template["steps"]:
+        findings += parts_not_named(step)
         verdict, detail, is_doubt = fault_of_step(step, scope)
         # What does not load is said already.
         if verdict and (verdict != "state will not load" or unsound.isdisjoint(step["uses"])):
             doubt = detail if is_doubt else None
             findings.append({"step": step["key"], "verdict": verdict, "detail": detail, "doubt": doubt})
     return {"findings": findings, "shapes": shapes}
+
+
+def parts_not_named(step):
+    """Findings on what ctx.step has recorded of a step under names that the code does not use, and would do again."""
+    if step["done"]:
+        faults_of_code(step)  # which imports what the function imports when it is called
+    names = dict.fromkeys(re.sub(r"#\d+$", "", name) for name in step["done"])
+    told = ["ctx.step(%r) is recorded, and nothing is called %r now: it would be done again" % (name, name)
+            for name in names if not is_said(name)]  # fmt: skip
+    return [{"step": step["key"], "verdict": "step missing", "detail": words, "doubt": words} for words in told]
 
 
 def faults_of_value(payloads, index, is_looked_into):

@@ -8,13 +8,14 @@ import ast
 import builtins
 import collections
 import dis
+import enum
 import importlib
 import importlib.util
 import sys
 import types
 
 from . import project
-from .attributes import UNKNOWN, Missing, attribute_of, may_be_set_in, method_of
+from .attributes import UNKNOWN, Missing, attribute_of, codes_in, may_be_set_in, method_of
 from .binding import unbound
 from .decorators import layers
 from .failures import safe_text
@@ -22,6 +23,7 @@ from .syntax import tree_of
 
 MAX_FUNCTIONS = 1000
 MAX_FAULTS = 20
+MAX_DEPTH = 4  # of containers in which a text may stand
 
 # What is written below a test of one of these may well be missing here.
 TESTS_OF_PLACE = {
@@ -57,6 +59,36 @@ def is_of_project(thing):
 def is_in_project(module):
     file = getattr(module, "__dict__", {}).get("__file__") or ""
     return any(file.startswith(path.rstrip("/") + "/") for path in project.import_paths)
+
+
+def modules_of_project():
+    return [module for module in list(sys.modules.values()) if is_in_project(module)]
+
+
+def is_said(text):
+    """Whether such a text stands in a function of the project, or in what its modules and classes have names for."""
+    for module in modules_of_project():
+        classes = [item for item in list(vars(module).values()) if isinstance(item, type)]
+        if any(text in texts_in(vars(owner).values()) for owner in (module, *classes)):
+            return True
+        if any(text in texts_in(code.co_consts) for code in codes_in(vars(module))):
+            return True
+    return False
+
+
+def texts_in(items, depth=0):
+    """The texts among some items, and in those that are containers or members of an enumeration."""
+    found = set()
+    for item in list(items) if depth < MAX_DEPTH else ():
+        if isinstance(item, enum.Enum):
+            found |= texts_in([item.value], depth + 1)
+        elif type(item) is str:
+            found.add(item)
+        elif type(item) in (tuple, list, set, frozenset):
+            found |= texts_in(item, depth + 1)
+        elif type(item) is dict:
+            found |= texts_in([*item, *item.values()], depth + 1)
+    return found
 
 
 class Reader(ast.NodeVisitor):
@@ -183,8 +215,7 @@ class Reader(ast.NodeVisitor):
     def may_be_set(self, owner, name):
         """Whether some function of the project sets such an attribute in whatever it is given."""
         at_hand = {self.function.__module__, type(owner).__module__}
-        modules = [module for module in list(sys.modules.values()) if is_in_project(module)]
-        return any(may_be_set_in(vars(module), name, module.__name__ in at_hand) for module in modules)
+        return any(may_be_set_in(vars(one), name, one.__name__ in at_hand) for one in modules_of_project())
 
     def is_set_later(self, name):
         functions = [item for item in self.globals.values() if isinstance(item, types.FunctionType)]

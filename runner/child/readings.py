@@ -10,16 +10,14 @@ import inspect
 import types
 
 from .annotations import UNKNOWN, Unknown
-from .attributes import method_of
+from .attributes import Missing
 from .binding import signature_of, unbound
 from .constructors import leaves
 from .names import is_in_project, is_of_project
+from .parts import CONTAINERS, PLAIN, held_by, item_of
 from .syntax import tree_of
 
 MAX_DEPTH = 10  # of functions that hand on what they are given
-
-PLAIN = (type(None), bool, int, float, complex, str, bytes)
-CONTAINERS = (dict, list, tuple, set, frozenset)
 
 # Of builtins and containers, what changes nothing that it is given.
 PURE = {
@@ -31,8 +29,6 @@ APART = {"bool", "float", "hash", "int", "isinstance", "len", "repr", "str", "su
 READS = {"copy", "count", "get", "index", "items", "keys", "values"}
 TOLD = {"debug", "dumps", "error", "format", "info", "join", "warning"}  # to a log, or in a text
 COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.GeneratorExp, ast.DictComp)
-# They look into the object and its class, and nowhere else.
-GETTERS = {kind.__getattribute__ for kind in (object, *PLAIN, *CONTAINERS, BaseException)}
 NOT_AT_ONCE = inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
 
 
@@ -155,10 +151,10 @@ class Reading:
         if isinstance(node, ast.Subscript):
             owner = self.value(node.value)
             key = self.value(node.slice)
-            return self.item(node, owner, key) if is_known(owner) else owner
+            return self.part(node, item_of(owner, key)) if is_known(owner) else owner
         if isinstance(node, ast.Attribute):
             owner = self.value(node.value)
-            return self.attribute(node, owner) if is_known(owner) else owner
+            return self.part(node, held_by(owner, node.attr)) if is_known(owner) else owner
         if isinstance(node, ast.Call):
             return self.call(node)
         if isinstance(node, ast.Await) and isinstance(node.value, ast.Call):
@@ -220,7 +216,7 @@ class Reading:
 
     def call(self, node, *, is_awaited=False):
         owner = self.value(node.func.value) if isinstance(node.func, ast.Attribute) else UNKNOWN
-        method = self.attribute(node.func, owner) if is_known(owner) else UNKNOWN
+        method = self.part(node.func, held_by(owner, node.func.attr)) if is_known(owner) else UNKNOWN
         args, kwargs = self.given_to(node)
         for called in (method, self.called_by(node.func)):
             if args is not None and is_known(called):
@@ -278,44 +274,11 @@ class Reading:
             if why:
                 raise NotThere(why)
 
-    def item(self, node, owner, key):
-        kind = type(owner)
-        if type(key) not in (str, int):
-            return UNKNOWN
-        if kind in PLAIN and kind not in (str, bytes):
-            self.miss_item(node, "that is %s" % a(owner))
-        if issubclass(kind, dict) and kind.__getitem__ is dict.__getitem__ and not hasattr(kind, "__missing__"):
-            if not dict.__contains__(owner, key):
-                self.miss_item(node, "there is no %r" % (key,))
-            return dict.__getitem__(owner, key)
-        if kind in (list, tuple, str):
-            if type(key) is str:
-                self.miss_item(node, "that is %s" % a(owner))
-            if not -len(owner) <= key < len(owner):
-                self.miss_item(node, "that is %s of %d" % (a(owner), len(owner)))
-            return owner[key]
-        return UNKNOWN
-
-    def miss_item(self, node, why):
-        self.miss("reads %s" % shown(node), why)
-
-    def attribute(self, node, owner):
-        kind = type(owner)
-        if kind in PLAIN or kind in CONTAINERS:
-            if not hasattr(kind, node.attr):
-                self.miss("reads %s" % shown(node), "that is %s" % a(owner))
-            return UNKNOWN
-        if not is_of_project(kind):
-            return UNKNOWN
-        item = inspect.getattr_static(owner, node.attr, UNKNOWN)
-        is_usual = kind.__getattribute__ in GETTERS and not any("__getattr__" in vars(base) for base in kind.__mro__)
-        if item is UNKNOWN and is_usual and not hasattr(kind, node.attr):
-            self.miss("reads %s" % shown(node), "a %s has no %r" % (kind.__qualname__, node.attr))
-        if isinstance(item, types.FunctionType):
-            method = method_of(owner, node.attr)
-            return method if isinstance(method, types.MethodType) else UNKNOWN
-        is_held = item is not UNKNOWN and getattr(owner, "__dict__", {}).get(node.attr, UNKNOWN) is item
-        return item if is_held else UNKNOWN
+    def part(self, node, found):
+        """What was found of a part, if there is one."""
+        if isinstance(found, Missing):
+            self.miss("reads %s" % shown(node), found.why)
+        return found
 
     def miss(self, what, why):
         raise NotThere("%s %s, and %s" % (self.function.__qualname__, what, why))
@@ -349,10 +312,6 @@ def is_apart(node):
     if isinstance(node, ast.Call):
         return isinstance(node.func, ast.Name) and node.func.id in APART
     return isinstance(node, (ast.BinOp, ast.Compare, ast.JoinedStr, ast.UnaryOp))
-
-
-def a(value):
-    return "None" if value is None else "a %s" % type(value).__name__
 
 
 def shown(node):

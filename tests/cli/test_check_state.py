@@ -89,6 +89,13 @@ CHANGES = {
     "what a step has recorded of itself, renamed": (
         [("models.py", "class Receipt", "class Bill"), ("steps.py", "Receipt", "Bill")], "state will not load", "ctx.step('receipt') of pay",
     ),
+    "what a step has recorded of itself, by another name": (
+        [("steps.py", 'ctx.step("receipt"', 'ctx.step("bill"')], "step missing", "nothing is called 'receipt' now: it would be done again",
+    ),
+    "what a step has recorded of itself, by a constant": (
+        [("steps.py", 'ctx.step("receipt"', "ctx.step(models.Part.RECEIPT.value"), ("steps.py", "from models import", "import models\nfrom models import"),
+         ("models.py", "class Receipt", "class Part(Enum):\n    RECEIPT = 'receipt'\n\n\nclass Receipt")], "compatible", "",
+    ),
     "a decorator that takes less": (
         [("steps.py", "    def inner(*args, **kwargs):\n        return function(*args, **kwargs)", "    def inner(made, paid):\n        return function(made, paid)")],
         "signature", "unexpected keyword argument 'copies'",
