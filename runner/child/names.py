@@ -25,6 +25,8 @@ MAX_FUNCTIONS = 1000
 MAX_FAULTS = 20
 MAX_DEPTH = 4  # of containers in which a text may stand
 
+EMPTY_CELL = types.CellType()
+
 # What is written below a test of one of these may well be missing here.
 TESTS_OF_PLACE = {
     *("TYPE_CHECKING", "version_info", "platform", "implementation", "os.name"),
@@ -104,6 +106,9 @@ class Reader(ast.NodeVisitor):
         # The others are variables of its own, or of a function inside of it.
         self.loaded = globals_of(function.__code__, "LOAD_GLOBAL") - self.bound.keys()
         self.local = {}  # its receiver and what it imports itself, by name, if a name means the same all over it
+        for name, cell in zip(function.__code__.co_freevars, function.__closure__ or ()):
+            if not self.bound[name] and cell != EMPTY_CELL:
+                self.local[name] = cell.cell_contents
         if receiver is not None and function.__code__.co_argcount:
             self.binds(function.__code__.co_varnames[0], receiver)
         self.faults = {}  # the verdict by words

@@ -3,6 +3,7 @@
 Run by Python 3.9 to 3.14, standard library alone.
 """
 
+import functools
 import inspect
 import types
 
@@ -50,6 +51,13 @@ def held_by(owner, name):
         return method if isinstance(method, types.MethodType) else UNKNOWN
     is_held = item is not UNKNOWN and getattr(owner, "__dict__", {}).get(name, UNKNOWN) is item
     return item if is_held else UNKNOWN
+
+
+def is_no_method(owner, name):
+    """Whether an attribute is a plain value, or gives one: what was a method may be a property now."""
+    item = inspect.getattr_static(owner, name, UNKNOWN)
+    is_property = isinstance(item, (property, functools.cached_property))
+    return is_of_project(type(owner)) and (is_property or type(item) in (*PLAIN, *CONTAINERS))
 
 
 def a(value):

@@ -14,7 +14,7 @@ from .attributes import Missing
 from .binding import signature_of, unbound
 from .constructors import leaves
 from .names import is_in_project, is_of_project
-from .parts import CONTAINERS, PLAIN, held_by, item_of
+from .parts import CONTAINERS, PLAIN, held_by, is_no_method, item_of
 from .syntax import tree_of
 
 MAX_DEPTH = 10  # of functions that hand on what they are given
@@ -117,7 +117,7 @@ class Reading:
 
     def first_of(self, items, target, look):
         """Look at what is done with the first of some items, if there is one."""
-        items = self.value(items)
+        items = self.operand(items)
         if type(items) in (list, tuple) and items and isinstance(target, ast.Name):
             before = dict(self.held)
             self.assign(target, items[0])
@@ -149,7 +149,7 @@ class Reading:
         if isinstance(node, ast.Constant):
             return node.value
         if isinstance(node, ast.Subscript):
-            owner = self.value(node.value)
+            owner = self.operand(node.value)
             key = self.value(node.slice)
             return self.part(node, item_of(owner, key)) if is_known(owner) else owner
         if isinstance(node, ast.Attribute):
@@ -176,10 +176,18 @@ class Reading:
         return UNKNOWN
 
     def generic(self, node):
-        given = [self.value(item) for item in ast.iter_child_nodes(node) if isinstance(item, ast.expr)]
+        look = self.operand if isinstance(node, (ast.BinOp, ast.UnaryOp, ast.FormattedValue)) else self.value
+        given = [look(item) for item in ast.iter_child_nodes(node) if isinstance(item, ast.expr)]
         # What is in two places may be changed by way of the other.
         if isinstance(node, (ast.Dict, ast.List, ast.Tuple, ast.Set)) and not all(map(is_unchangeable, given)):
             raise NobodyKnows
+
+    def operand(self, node):
+        """The value of what is counted, compared, shown or taken apart, as nobody means to do with a method."""
+        value = self.value(node)
+        if isinstance(value, types.MethodType):
+            self.miss("reads %s" % shown(node), "that is a method")
+        return value
 
     def first_part(self, node):
         """What is evaluated whatever comes of it."""
@@ -189,8 +197,9 @@ class Reading:
             first, others = node.values[:1], node.values[1:]
         else:
             first, others = [node.test], [node.body, node.orelse]
+        is_of_values = isinstance(node, ast.Compare) and not isinstance(node.ops[0], (ast.Is, ast.IsNot))
         for item in first:
-            self.value(item)
+            self.operand(item) if is_of_values else self.value(item)
         self.may_change(others)
 
     def comprehension(self, node):
@@ -217,6 +226,8 @@ class Reading:
     def call(self, node, *, is_awaited=False):
         owner = self.value(node.func.value) if isinstance(node.func, ast.Attribute) else UNKNOWN
         method = self.part(node.func, held_by(owner, node.func.attr)) if is_known(owner) else UNKNOWN
+        if is_known(owner) and is_no_method(owner, node.func.attr):
+            self.miss("calls %s" % shown(node.func), "that is no method")
         args, kwargs = self.given_to(node)
         for called in (method, self.called_by(node.func)):
             if args is not None and is_known(called):

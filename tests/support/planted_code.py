@@ -236,3 +236,21 @@ reads_behind("changes", "for one in args:\n            one['x'] = 1", OK)
 reads_behind("tries", "try:\n            return f(*args)\n        except KeyError:\n            return 0", OK)
 replaced("reads a key of the input", U, U.replace("return 1\n", "return made['currency']\n"), SIG, "use reads made['currency']", "{{inputs}}")
 edited("reads in vain as ever", U.replace("return 1\n", "return made['b']\n"), [("return made['b']\n", "return made['b'] + 1\n")], OK)
+W = "class P:\n    @property\n    def total(self):\n        return 1\n    def count(self):\n        return 1\n"
+def uses(name, lines, edit, verdict, word=""):
+    source = W + "def make(number):\n    return P()\ndef use(made):\n    " + lines + "\n"
+    edited("reads " + name, source, [edit], verdict, word)
+NO_PROPERTY, NO_METHOD = ("    @property\n", ""), ("    def count", "    @property\n    def count")
+uses("a property as ever", "return made.total + made.count()", ("return 1\ndef make", "return 2\ndef make"), OK)
+uses("a method as a number", "return 2 * made.total", NO_PROPERTY, SIG, "use reads made.total, and that is a method")
+uses("a method in a text", "return f'{made.total}'", NO_PROPERTY, SIG, "use reads made.total, and that is a method")
+uses("a method in a comparison", "return made.total >= 1", NO_PROPERTY, SIG, "use reads made.total, and that is a method")
+uses("a method in a loop", "for one in made.total:\n        pass", NO_PROPERTY, SIG, "use reads made.total, and that is a method")
+uses("a method that is there", "return made.total is not None and callable(made.total)", NO_PROPERTY, OK)
+uses("a method handed on", "return [1].sort(key=made.total) or 1", NO_PROPERTY, OK)
+uses("a property called", "return made.count()", NO_METHOD, SIG, "use calls made.count, and that is no method")
+uses("a value called", "return made.count()", ("    def count(self):\n        return 1\n", "    count = 1\n"), SIG, "use calls made.count, and that is no method")
+FIXED = "def given(f):\n    def inner(made):\n        return f(made, 1)\n    return inner\n@given\n"
+edited("decorator that gives one more", U.replace("def use(made)", FIXED + "def use(made, rate)"), [("f(made, 1)", "f(made, 1, 2)")], SIG, "calls f with what it does not take: too many positional arguments")
+edited("decorator that gives one more to what takes it", U.replace("def use(made)", FIXED + "def use(made, rate)"), [("f(made, 1)", "f(made, 1, 2)"), ("use(made, rate)", "use(made, *rates)")], OK)
+edited("decorator around what takes less", U.replace("def use(made)", FIXED + "def use(made, rate)"), [("use(made, rate)", "use(made)")], SIG, "calls f with what it does not take: too many positional arguments")
