@@ -8,12 +8,14 @@ import importlib.util
 import inspect
 import types
 
+from .annotations import UNKNOWN
 from .failures import safe_text
 
-UNKNOWN = object()
+PLAIN = (type(None), bool, int, float, complex, str, bytes)
+CONTAINERS = (dict, list, tuple, set, frozenset)
 
 # They look into the object and its class, and nowhere else.
-GETTERS = (object.__getattribute__, types.SimpleNamespace.__getattribute__)
+_GETTERS = {kind.__getattribute__ for kind in (object, *PLAIN, *CONTAINERS, BaseException, types.SimpleNamespace)}
 
 
 class Missing:
@@ -44,10 +46,15 @@ def method_of(receiver, name):
     if isinstance(item, types.FunctionType) and name not in getattr(receiver, "__dict__", ()):
         return types.MethodType(item, receiver)
     kind = type(receiver)
-    is_usual = kind.__getattribute__ in GETTERS and not hasattr(kind, "__getattr__")
-    if item is UNKNOWN and is_usual and not hasattr(kind, name) and not may_be_set_by(kind, name):
+    if item is UNKNOWN and looks_up_as_usual(kind) and not hasattr(kind, name) and not may_be_set_by(kind, name):
         return Missing("which is not there")
     return UNKNOWN
+
+
+def looks_up_as_usual(kind):
+    """Whether the attributes of its objects are those that they hold and those of their class."""
+    has_its_own = any("__getattr__" in vars(base) for base in kind.__mro__)  # hasattr would find that of a metaclass
+    return kind.__getattribute__ in _GETTERS and not has_its_own
 
 
 def may_be_set_by(kind, name):

@@ -15,11 +15,12 @@ import sys
 import types
 
 from . import project
-from .attributes import UNKNOWN, Missing, attribute_of, codes_in, may_be_set_in, method_of
+from .annotations import UNKNOWN
+from .attributes import Missing, attribute_of, codes_in, may_be_set_in, method_of
 from .binding import unbound
 from .decorators import layers
 from .failures import safe_text
-from .syntax import tree_of
+from .syntax import shown, tree_of
 
 MAX_FUNCTIONS = 1000
 MAX_FAULTS = 20
@@ -129,7 +130,7 @@ class Reader(ast.NodeVisitor):
         """Of what is tested for, also in an expression, one way or the other is for another place."""
         test = getattr(node, "test", node)
         items = [item for item in ast.walk(test) if isinstance(item, (ast.Name, ast.Attribute))]
-        words = {getattr(item, "attr", getattr(item, "id", "")) for item in items} | set(map(dotted, items))
+        words = {getattr(item, "attr", getattr(item, "id", "")) for item in items} | set(map(shown, items))
         if words.isdisjoint(TESTS_OF_PLACE):
             self.generic_visit(node)
 
@@ -185,7 +186,7 @@ class Reader(ast.NodeVisitor):
         if is_told and all(item.arg for item in node.keywords):
             why = unbound(self.resolved(node.func), [None] * len(node.args), {item.arg: None for item in node.keywords})
             if why:
-                self.fault("signature", "calls %s with what it does not take: %s" % (dotted(node.func), why))
+                self.fault("signature", "calls %s with what it does not take: %s" % (shown(node.func), why))
 
     def may_call(self, item):
         if item is not UNKNOWN and not isinstance(item, Missing):
@@ -231,11 +232,6 @@ def globals_of(code, instruction):
     """The globals that a function names in such instructions, with those of the functions inside of it."""
     found = {one.argval for one in dis.get_instructions(code) if one.opname == instruction}
     return found.union(*(globals_of(item, instruction) for item in code.co_consts if isinstance(item, types.CodeType)))
-
-
-def dotted(node):
-    """A name as it stands there. Not by ast.unparse, which imports what a project may have a name for."""
-    return "%s.%s" % (dotted(node.value), node.attr) if isinstance(node, ast.Attribute) else getattr(node, "id", "…")
 
 
 def names_bound_in(statements):

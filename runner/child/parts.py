@@ -8,14 +8,8 @@ import inspect
 import types
 
 from .annotations import UNKNOWN
-from .attributes import Missing, method_of
+from .attributes import CONTAINERS, PLAIN, Missing, looks_up_as_usual, method_of
 from .names import is_of_project
-
-PLAIN = (type(None), bool, int, float, complex, str, bytes)
-CONTAINERS = (dict, list, tuple, set, frozenset)
-
-# They look into the object and its class, and nowhere else.
-GETTERS = {kind.__getattribute__ for kind in (object, *PLAIN, *CONTAINERS, BaseException)}
 
 
 def item_of(owner, key):
@@ -24,14 +18,14 @@ def item_of(owner, key):
     if type(key) not in (str, int):
         return UNKNOWN
     if kind in PLAIN and kind not in (str, bytes):
-        return Missing("that is %s" % a(owner))
+        return Missing("that is %s" % named(owner))
     if issubclass(kind, dict) and kind.__getitem__ is dict.__getitem__ and not hasattr(kind, "__missing__"):
         return dict.__getitem__(owner, key) if dict.__contains__(owner, key) else Missing("there is no %r" % (key,))
     if kind in (list, tuple, str):
         if type(key) is str:
-            return Missing("that is %s" % a(owner))
+            return Missing("that is %s" % named(owner))
         is_there = -len(owner) <= key < len(owner)
-        return owner[key] if is_there else Missing("that is %s of %d" % (a(owner), len(owner)))
+        return owner[key] if is_there else Missing("that is %s of %d" % (named(owner), len(owner)))
     return UNKNOWN
 
 
@@ -39,12 +33,11 @@ def held_by(owner, name):
     """An attribute of an object, or a method of it, or what is `Missing`; UNKNOWN as of `item_of`."""
     kind = type(owner)
     if kind in PLAIN or kind in CONTAINERS:
-        return UNKNOWN if hasattr(kind, name) else Missing("that is %s" % a(owner))
+        return UNKNOWN if hasattr(kind, name) else Missing("that is %s" % named(owner))
     if not is_of_project(kind):
         return UNKNOWN
     item = inspect.getattr_static(owner, name, UNKNOWN)
-    is_usual = kind.__getattribute__ in GETTERS and not any("__getattr__" in vars(base) for base in kind.__mro__)
-    if item is UNKNOWN and is_usual and not hasattr(kind, name):
+    if item is UNKNOWN and looks_up_as_usual(kind) and not hasattr(kind, name):
         return Missing("a %s has no %r" % (kind.__qualname__, name))
     if isinstance(item, types.FunctionType):
         method = method_of(owner, name)
@@ -60,5 +53,5 @@ def is_no_method(owner, name):
     return is_of_project(type(owner)) and (is_property or type(item) in (*PLAIN, *CONTAINERS))
 
 
-def a(value):
+def named(value):
     return "None" if value is None else "a %s" % type(value).__name__

@@ -10,12 +10,12 @@ import inspect
 import types
 
 from .annotations import UNKNOWN, Unknown
-from .attributes import Missing
+from .attributes import CONTAINERS, PLAIN, Missing
 from .binding import signature_of, unbound
 from .constructors import leaves
 from .names import is_in_project, is_of_project
-from .parts import CONTAINERS, PLAIN, held_by, is_no_method, item_of
-from .syntax import tree_of
+from .parts import held_by, is_no_method, item_of
+from .syntax import shown, tree_of
 
 MAX_DEPTH = 10  # of functions that hand on what they are given
 
@@ -323,13 +323,3 @@ def is_apart(node):
     if isinstance(node, ast.Call):
         return isinstance(node.func, ast.Name) and node.func.id in APART
     return isinstance(node, (ast.BinOp, ast.Compare, ast.JoinedStr, ast.UnaryOp))
-
-
-def shown(node):
-    """An expression as it stands there, as far as it is short. Not by ast.unparse, which imports."""
-    if isinstance(node, ast.Attribute):
-        return "%s.%s" % (shown(node.value), node.attr)
-    if isinstance(node, ast.Subscript):
-        index = repr(node.slice.value)[:50] if isinstance(node.slice, ast.Constant) else "…"
-        return "%s[%s]" % (shown(node.value), index)
-    return getattr(node, "id", "…")

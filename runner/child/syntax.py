@@ -60,5 +60,17 @@ def functions_in(file):
     return {(getattr(node, "name", "<lambda>"), first_line_of(node)): node for node in nodes}
 
 
+def shown(node):
+    """An expression as it stands there, as far as it is short. Not by ast.unparse, which imports what a project may
+    have a name for.
+    """
+    if isinstance(node, ast.Attribute):
+        return "%s.%s" % (shown(node.value), node.attr)
+    if isinstance(node, ast.Subscript):
+        index = repr(node.slice.value)[:50] if isinstance(node.slice, ast.Constant) else "…"
+        return "%s[%s]" % (shown(node.value), index)
+    return getattr(node, "id", "…")
+
+
 def first_line_of(node):
     return min(item.lineno for item in (node, *getattr(node, "decorator_list", ())))
